@@ -1,0 +1,1 @@
+//! cargo bench, one bench per backend.

@@ -1,0 +1,1 @@
+//! Plain processes: the baseline.

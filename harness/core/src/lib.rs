@@ -1,0 +1,1 @@
+//! The words of isobench as types, and its file formats.

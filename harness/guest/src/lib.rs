@@ -1,0 +1,1 @@
+//! What a workload links: the handler macro and the frame protocol.

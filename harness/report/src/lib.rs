@@ -1,0 +1,1 @@
+//! Summary to HTML, terminal table, CSV and Markdown.

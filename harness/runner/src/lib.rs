@@ -1,0 +1,1 @@
+//! The backend traits, the experiments, the stop-watch and the runner protocol.

@@ -1,0 +1,1 @@
+//! Pure statistics: samples to summary.
