@@ -1,0 +1,76 @@
+//! What a backend says of itself ([`Description`], the same on every machine) and of this machine ([`Availability`]).
+
+use crate::words::{Guest, Model};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a backend is, the same on every machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Name of the backend's folder.
+    pub backend: String,
+    /// The model it implements.
+    pub model: Model,
+    /// Its variants, each a row of its own.
+    pub variants: Vec<VariantInfo>,
+    /// Its instances live in the runner process itself (`v8`, `wasmtime`): the first start of a process is told apart.
+    pub in_process: bool,
+    /// Left out of runs unless named by `--only`: the scripted backend of the tests.
+    pub hidden: bool,
+    /// Most instances a footprint visit keeps alive at once.
+    pub footprint_instances: u32,
+}
+
+/// A named way of running a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantInfo {
+    /// Name, for example `pooling`.
+    pub name: String,
+    /// The guests it can run.
+    pub guests: Vec<Guest>,
+    /// What was ready before the clock started: a column of the report.
+    pub prepared: String,
+    /// What instances share, and so give up: printed beside it.
+    pub shared: String,
+}
+
+/// Whether a backend can run on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Availability {
+    /// It can.
+    Available {
+        /// Version of every part used, by name.
+        versions: BTreeMap<String, String>,
+        /// The guest's processor is emulated.
+        emulated: bool,
+        /// What a reader should know, for example why KVM is not used.
+        notes: Vec<String>,
+    },
+    /// It cannot.
+    Unavailable {
+        /// Why.
+        reason: String,
+        /// What a person can do about it.
+        remedy: String,
+    },
+}
+
+impl Availability {
+    /// An unavailable backend with the reason and the remedy.
+    pub fn unavailable(reason: impl Into<String>, remedy: impl Into<String>) -> Availability {
+        Availability::Unavailable { reason: reason.into(), remedy: remedy.into() }
+    }
+
+    /// Whether it can run here.
+    pub fn is_available(&self) -> bool {
+        matches!(self, Availability::Available { .. })
+    }
+
+    /// Whether its guests run on an emulated processor.
+    pub fn is_emulated(&self) -> bool {
+        matches!(self, Availability::Available { emulated: true, .. })
+    }
+}

@@ -1,0 +1,172 @@
+//! `run.json`: everything about a run but its samples.
+
+use crate::availability::{Availability, Description};
+use crate::fault::Fault;
+use crate::words::{Cell, CellId, Experiment, Flag, Guest};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Version of `run.json` and of the sample lines. A reader refuses a newer one.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The whole of `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunFile {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema: u32,
+    /// Name of the run's folder.
+    pub id: String,
+    /// The exact command line.
+    pub command: Vec<String>,
+    /// Version of isobench.
+    pub isobench: String,
+    /// Start, milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+    /// End; absent while the run goes on, and for ever if it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_unix_ms: Option<u64>,
+    /// Why it ended before its plan was done: interrupted, disk full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_early: Option<String>,
+    /// What was planned.
+    pub plan: Plan,
+    /// The machine it ran on.
+    pub machine: Machine,
+    /// Every backend that was asked.
+    pub backends: Vec<BackendEntry>,
+    /// The workloads, with the content address of each guest that ran.
+    pub workloads: Vec<WorkloadEntry>,
+    /// Every cell; sample lines name cells by `id`.
+    pub cells: Vec<CellEntry>,
+    /// Pairs that cannot run here, and why.
+    pub absent: Vec<Absent>,
+}
+
+/// What was planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Seed of the shuffle.
+    pub seed: u64,
+    /// How blocks were ordered.
+    pub order: Order,
+    /// A quick run: small cases, footprint and throughput on `echo`.
+    pub quick: bool,
+    /// Time budget in milliseconds, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_ms: Option<u64>,
+    /// `--only` patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// `--skip` patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<String>,
+}
+
+/// How blocks were ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Blocks of all cells shuffled together.
+    Shuffled,
+    /// One cell after another (Criterion).
+    Sequential,
+}
+
+/// One backend on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendEntry {
+    /// What it is.
+    pub description: Description,
+    /// Whether it can run here.
+    pub availability: Availability,
+    /// How long `prepare` took, engine initialisation included; absent where it did not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare_ns: Option<u64>,
+}
+
+/// One workload as it ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadEntry {
+    /// Name of its folder.
+    pub name: String,
+    /// One line.
+    pub summary: String,
+    /// SHA-256 of each guest's artifact.
+    pub guests: BTreeMap<Guest, String>,
+}
+
+/// One cell and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellEntry {
+    /// Its id in the sample lines.
+    pub id: CellId,
+    /// The cell.
+    pub cell: Cell,
+    /// The experiments planned for it.
+    pub experiments: Vec<Experiment>,
+    /// Blocks finished without a fault.
+    pub blocks: u32,
+    /// Flags known from the run itself (`emulated`, `sequential`); the summary adds those it computes.
+    pub flags: Vec<Flag>,
+    /// The faults of its blocks, each kind once with its first message: any makes it an error row.
+    pub faults: Vec<CellFault>,
+}
+
+/// A fault of a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellFault {
+    /// The experiment in progress.
+    pub experiment: Experiment,
+    /// What went wrong.
+    pub fault: Fault,
+    /// Blocks it ended.
+    pub blocks: u32,
+}
+
+/// A pair that cannot run here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Absent {
+    /// `backend/variant/guest/workload`, as far as it goes.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The machine: what makes numbers comparable or not. Absent facts could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// Model name of the processor.
+    pub cpu: String,
+    /// Microcode revision.
+    pub microcode: Option<String>,
+    /// Logical processors this process may run on.
+    pub cores: u32,
+    /// `MemTotal`.
+    pub memory_bytes: u64,
+    /// Kernel release.
+    pub kernel: String,
+    /// Name of the operating system's release.
+    pub os: String,
+    /// `/sys/devices/system/cpu/vulnerabilities`: name → state.
+    pub mitigations: BTreeMap<String, String>,
+    /// Frequency governor.
+    pub governor: Option<String>,
+    /// Hypervisor the machine itself runs under.
+    pub hypervisor: Option<String>,
+    /// `v1`, `v2` or `hybrid`.
+    pub cgroup: String,
+    /// Transparent huge pages setting.
+    pub thp: Option<String>,
+    /// Whether kernel same-page merging runs: it changes memory figures.
+    pub ksm: Option<bool>,
+    /// Swap in bytes.
+    pub swap_bytes: u64,
+}

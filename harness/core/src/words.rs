@@ -1,0 +1,162 @@
+//! The vocabulary: one word per thing, used by every crate, file and page.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The kind of boundary a workload runs behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Model {
+    /// An operating-system process: the baseline.
+    Process,
+    /// A V8 isolate.
+    Isolate,
+    /// A WebAssembly instance.
+    Wasm,
+    /// A container: namespaces and cgroups under an engine.
+    Container,
+    /// A virtual machine that boots a kernel for one workload.
+    Microvm,
+    /// No boundary at all: the scripted backend of the tests.
+    Null,
+}
+
+/// The artifact that is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guest {
+    /// Machine code: the workload's own static agent.
+    Native,
+    /// A WebAssembly module.
+    Wasm,
+    /// An ES module.
+    Js,
+}
+
+impl Guest {
+    /// Every guest, in the order that tables use.
+    pub const ALL: [Guest; 3] = [Guest::Native, Guest::Wasm, Guest::Js];
+}
+
+/// A question put to cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Experiment {
+    /// From nothing to the first correct answer, by phases, and `destroy` apart.
+    ColdStart,
+    /// Request to response on an instance that has answered before.
+    WarmCall,
+    /// Memory against the number of live instances.
+    Footprint,
+    /// Calls per second, closed loop.
+    Throughput,
+}
+
+impl Experiment {
+    /// Every experiment, in the order that reports use.
+    pub const ALL: [Experiment; 4] =
+        [Experiment::ColdStart, Experiment::WarmCall, Experiment::Footprint, Experiment::Throughput];
+}
+
+/// What may be wrong with a number without making it an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// The guest's processor is emulated (QEMU's TCG): never compare it with a real one.
+    Emulated,
+    /// Spread, steal time or pressure over the limit during the blocks.
+    Noisy,
+    /// Warm calls did not settle.
+    Unstable,
+    /// Blocks ran one cell after another (Criterion), not shuffled: drift may favour a cell.
+    Sequential,
+}
+
+/// Backend/variant × guest × workload × case: the thing that is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cell {
+    /// Backend, for example `v8`.
+    pub backend: String,
+    /// Variant of the backend, for example `fresh`.
+    pub variant: String,
+    /// The artifact that is run.
+    pub guest: Guest,
+    /// Name of the workload's folder.
+    pub workload: String,
+    /// Name of the case in `workload.toml`.
+    pub case: String,
+}
+
+impl Cell {
+    /// `backend/variant`, the name of a row without its guest.
+    pub fn row(&self) -> String {
+        format!("{}/{}", self.backend, self.variant)
+    }
+}
+
+/// `backend/variant/guest/workload/case`: what `--only` and `--skip` match against.
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}/{}", self.backend, self.variant, self.guest, self.workload, self.case)
+    }
+}
+
+/// Index of a cell in `run.json`; sample lines name cells by it.
+pub type CellId = u32;
+
+/// A word that none of the known ones matches.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} `{got}`; known: {known}")]
+pub struct UnknownWord {
+    what: &'static str,
+    got: String,
+    known: String,
+}
+
+/// Implements `Display` and `FromStr` by the names serde uses, so that no word is spelled twice.
+macro_rules! spelled_by_serde {
+    ($($type:ident $what:literal [$($variant:ident),+];)+) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.serialize(f)
+            }
+        }
+        impl FromStr for $type {
+            type Err = UnknownWord;
+            fn from_str(s: &str) -> Result<Self, UnknownWord> {
+                let known = [$($type::$variant),+];
+                known.into_iter().find(|k| k.to_string() == s).ok_or_else(|| UnknownWord {
+                    what: $what,
+                    got: s.into(),
+                    known: known.map(|k| k.to_string()).join(", "),
+                })
+            }
+        }
+    )+};
+}
+
+spelled_by_serde! {
+    Model "model" [Process, Isolate, Wasm, Container, Microvm, Null];
+    Guest "guest" [Native, Wasm, Js];
+    Experiment "experiment" [ColdStart, WarmCall, Footprint, Throughput];
+    Flag "flag" [Emulated, Noisy, Unstable, Sequential];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_read_back_as_they_are_written() {
+        for experiment in Experiment::ALL {
+            assert_eq!(experiment.to_string().parse(), Ok(experiment));
+        }
+        assert_eq!(Model::Microvm.to_string(), "microvm");
+        assert_eq!(
+            "vm".parse::<Model>().unwrap_err().to_string(),
+            "unknown model `vm`; known: process, isolate, wasm, container, microvm, null"
+        );
+    }
+}
