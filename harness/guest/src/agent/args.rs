@@ -1,0 +1,122 @@
+//! The parameters an agent is started with.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(super) const USAGE: &str = "usage: AGENT --connect unix:PATH|port:NAME [--guest PATH] [--memory BYTES] [--frame BYTES] \
+[--deadline-ms N]\nThis program is started by isobench inside a boundary; see `isobench --help`.";
+
+/// Where the host listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connect {
+    /// A Unix socket, `unix:PATH`.
+    Unix(PathBuf),
+    /// A virtio-serial port by its name, `port:NAME`.
+    Port(String),
+}
+
+impl fmt::Display for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Port(name) => write!(f, "port:{name}"),
+        }
+    }
+}
+
+/// An agent's parameters. The defaults are those of a workload that sets no limits; the host passes every one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Args {
+    /// `--connect`: where the host listens.
+    pub connect: Connect,
+    /// `--guest`: the guest's file, for agents that hold an engine and not the guest itself.
+    pub guest: Option<PathBuf>,
+    /// `--memory`: the guest's memory limit in bytes, 64 MiB if not given.
+    pub memory: u64,
+    /// `--frame`: the longest request and the longest answer in bytes, 16 MiB if not given.
+    pub frame: usize,
+    /// `--deadline-ms`: how long one call may take, 2 s if not given. An engine that can't interrupt its guest leaves
+    /// this to the host, which ends the boundary.
+    pub deadline: Duration,
+}
+
+impl Args {
+    /// Reads the parameters (without the program's name).
+    ///
+    /// # Errors
+    /// A sentence that names the parameter and what is wrong with it.
+    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
+        let mut connect = None;
+        let mut rest = Self {
+            connect: Connect::Port(String::new()),
+            guest: None,
+            memory: 64 << 20,
+            frame: 16 << 20,
+            deadline: Duration::from_secs(2),
+        };
+        let mut args = args.into_iter();
+        while let Some(flag) = args.next() {
+            let flag = flag.to_string_lossy().into_owned();
+            let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value"));
+            match flag.as_str() {
+                "--connect" => connect = Some(parse_connect(&value()?)?),
+                "--guest" => rest.guest = Some(value()?.into()),
+                "--memory" => rest.memory = parse_number(&flag, &value()?)?,
+                "--frame" => rest.frame = parse_number(&flag, &value()?)?,
+                "--deadline-ms" => rest.deadline = Duration::from_millis(parse_number(&flag, &value()?)?),
+                _ => return Err(format!("unknown argument {flag:?}")),
+            }
+        }
+        Ok(Self { connect: connect.ok_or("--connect is missing: the host's address")?, ..rest })
+    }
+}
+
+fn parse_connect(text: &OsStr) -> Result<Connect, String> {
+    let bytes = text.as_bytes();
+    if let Some(path) = bytes.strip_prefix(b"unix:") {
+        return Ok(Connect::Unix(OsStr::from_bytes(path).into()));
+    }
+    match bytes.strip_prefix(b"port:").map(std::str::from_utf8) {
+        Some(Ok(name)) => Ok(Connect::Port(name.into())),
+        _ => Err(format!("--connect {text:?}: neither unix:PATH nor port:NAME")),
+    }
+}
+
+fn parse_number<T: std::str::FromStr>(flag: &str, text: &OsStr) -> Result<T, String> {
+    text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| format!("{flag} {text:?}: not a whole number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, String> {
+        Args::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn every_parameter_is_read() {
+        let args = parse("--connect port:isobench --guest /g --memory 1 --frame 2 --deadline-ms 3").unwrap();
+        let expected = Args {
+            connect: Connect::Port("isobench".into()),
+            guest: Some("/g".into()),
+            memory: 1,
+            frame: 2,
+            deadline: Duration::from_millis(3),
+        };
+        assert_eq!(args, expected);
+        assert_eq!(parse("--connect unix:/a/b").unwrap().connect, Connect::Unix("/a/b".into()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(parse("").unwrap_err(), "--connect is missing: the host's address");
+        assert_eq!(parse("--verbose").unwrap_err(), "unknown argument \"--verbose\"");
+        assert_eq!(parse("--memory").unwrap_err(), "--memory needs a value");
+        assert_eq!(parse("--memory 64M").unwrap_err(), "--memory \"64M\": not a whole number");
+        assert_eq!(parse("--connect tcp:1").unwrap_err(), "--connect \"tcp:1\": neither unix:PATH nor port:NAME");
+    }
+}

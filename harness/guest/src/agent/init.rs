@@ -1,0 +1,126 @@
+//! The agent as the first process of a microVM: what an init must do before an agent can run, and no more.
+//!
+//! The host puts these files into the guest's file system: `/isobench.args` (the parameters, one per line; its presence
+//! is what tells a microVM from a container), and, where the kernel needs modules, `/modules/order` (file names under
+//! `/modules`, one per line, in the order of loading).
+
+use std::ffi::{CStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::Args;
+
+/// The parameters, one per line.
+pub const ARGS_FILE: &str = "/isobench.args";
+/// The kernel modules to load, one file name per line.
+pub const MODULES_FILE: &str = "/modules/order";
+
+const PORTS: &str = "/sys/class/virtio-ports";
+/// The kernel announces ports some time after it has started init; on an emulated CPU that can take long.
+const PORT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Are we the first process of a microVM made by isobench?
+pub(super) fn is_init() -> bool {
+    std::process::id() == 1 && !std::env::args_os().any(|arg| arg == "--connect") && Path::new(ARGS_FILE).exists()
+}
+
+/// Mounts what an agent needs, loads the modules and reads the parameters.
+pub(super) fn set_up() -> Result<Args, String> {
+    mount(c"devtmpfs", c"/dev")?;
+    mount(c"proc", c"/proc")?;
+    mount(c"sysfs", c"/sys")?;
+    load_modules()?;
+    let args = fs::read(ARGS_FILE).map_err(|error| format!("can't read {ARGS_FILE}: {error}"))?;
+    let lines = args.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    Args::parse(lines.map(|line| OsString::from_vec(line.to_vec()))).map_err(|error| format!("{ARGS_FILE}: {error}"))
+}
+
+fn mount(kind: &CStr, at: &CStr) -> Result<(), String> {
+    // SAFETY: all pointers are C strings that live through the call.
+    unsafe {
+        libc::mkdir(at.as_ptr(), 0o755);
+        if libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) == 0 {
+            return Ok(());
+        }
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::EBUSY) {
+        return Ok(());
+    }
+    Err(format!("can't mount {kind:?} on {at:?}: {error}"))
+}
+
+fn load_modules() -> Result<(), String> {
+    let order = match fs::read_to_string(MODULES_FILE) {
+        Ok(order) => order,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("can't read {MODULES_FILE}: {error}")),
+    };
+    for name in order.lines().filter(|name| !name.is_empty()) {
+        let path = Path::new("/modules").join(name);
+        load_module(&path).map_err(|error| format!("can't load the kernel module {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn load_module(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // SAFETY: the descriptor is open and the parameter string is a C string; both live through the call.
+    if unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::EEXIST) { Ok(()) } else { Err(error) }
+}
+
+/// Opens the virtio-serial port of that name, waiting for the kernel to announce it.
+pub(super) fn open_port(name: &str) -> io::Result<File> {
+    let give_up = Instant::now() + PORT_DEADLINE;
+    loop {
+        if let Some(device) = find_port(name) {
+            match OpenOptions::new().read(true).write(true).open(Path::new("/dev").join(device)) {
+                // The name is announced a moment before the device node.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => return opened,
+            }
+        }
+        if Instant::now() > give_up {
+            let message = format!("no virtio port has this name after {} s", PORT_DEADLINE.as_secs());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        sleep(Duration::from_millis(1));
+    }
+}
+
+fn find_port(name: &str) -> Option<OsString> {
+    fs::read_dir(PORTS).ok()?.flatten().find_map(|entry| {
+        let announced = fs::read_to_string(entry.path().join("name")).ok()?;
+        (announced.trim_end() == name).then(|| entry.file_name())
+    })
+}
+
+/// Says what went wrong, if anything did, on the kernel's log, and ends the machine. Nothing is worth a sync.
+pub(super) fn end_machine(outcome: Result<(), String>) -> ! {
+    if let Err(message) = outcome {
+        let log = OpenOptions::new().write(true).open("/dev/kmsg");
+        let log = log.or_else(|_| OpenOptions::new().write(true).open("/dev/console"));
+        if let Ok(mut log) = log {
+            // The level of an emergency (`<0>`): the kernel runs with `loglevel=0` and would keep anything less to itself.
+            let _ = writeln!(log, "<0>isobench agent: {message}");
+        }
+    }
+    reboot()
+}
+
+/// Restarts the machine, which ends a QEMU that runs with `-no-reboot`.
+pub(super) fn reboot() -> ! {
+    // SAFETY: takes no pointer.
+    unsafe { libc::reboot(libc::RB_AUTOBOOT) };
+    // Only reached where we are not allowed to; the exit of init ends the machine as well, with a panic.
+    std::process::exit(1)
+}
