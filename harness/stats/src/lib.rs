@@ -1,1 +1,23 @@
-//! Pure statistics: samples to summary.
+//! Pure statistics: samples to summary. No clock, no file, no engine; the same samples give the same summary.
+//!
+//! Records stream into an [`Accumulator`]; [`Accumulator::finish`] gives the [`Summary`]. What each number means:
+//!
+//! | module | what it defines |
+//! |---|---|
+//! | [`quantile`] | quantiles, and from how many samples each is given at all |
+//! | [`spread`] | how far to trust a number: an interval from resampling blocks, or the range of the blocks |
+//! | [`slope`] | cost per instance by Theil–Sen |
+//! | [`verdict`] | when warm calls have settled, when a cell is noisy |
+//! | [`summary`] | the result as types |
+
+mod accumulate;
+mod cell;
+pub mod quantile;
+pub mod slope;
+pub mod spread;
+pub mod summary;
+pub mod verdict;
+
+pub use accumulate::Accumulator;
+pub use spread::{Estimate, Spread};
+pub use summary::{CellSummary, Measure, Starts, Summary, Throughput, Verdict, WarmCall, Yardstick};

@@ -1,0 +1,163 @@
+//! Collects the records of a run, cell by cell.
+
+use crate::cell::{self, Context};
+use crate::summary::Summary;
+use crate::verdict::Circumstances;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::serialization::Deserializer;
+use isobench_core::record::{self, Mode, Record, SampleFlag};
+use isobench_core::run::{CellFault, RunFile};
+use isobench_core::words::{CellId, Experiment, Model};
+use std::collections::BTreeMap;
+
+/// Most defects that a summary lists; a file of nothing else must not become a page of nothing else.
+const DEFECTS: usize = 20;
+
+/// Takes records one at a time and gives the summary at the end. What it keeps is the values: 8 bytes a sample.
+#[derive(Debug)]
+pub struct Accumulator<'a> {
+    run: &'a RunFile,
+    cells: BTreeMap<CellId, CellData>,
+    samples: u64,
+    defects: Vec<String>,
+}
+
+/// The values of one metric: for every block the runs of consecutive values, each with the index of its first.
+pub(crate) type Series = BTreeMap<u32, Vec<(u32, Vec<u64>)>>;
+
+/// Everything one cell left.
+#[derive(Debug, Default)]
+pub(crate) struct CellData {
+    /// Cold-start metrics by name, in order of appearance; apart, those of first starts in a process.
+    pub starts: Vec<(String, Series)>,
+    pub first_starts: Vec<(String, Series)>,
+    pub calls: Series,
+    /// Yardstick → instances → values.
+    pub memory: BTreeMap<String, BTreeMap<u32, Series>>,
+    pub throughput: BTreeMap<(Mode, u32), Visits>,
+    pub faults: Vec<CellFault>,
+    pub circumstances: Circumstances,
+    pub blocks: std::collections::BTreeSet<u32>,
+}
+
+/// Throughput visits at one concurrency.
+#[derive(Debug, Default)]
+pub(crate) struct Visits {
+    /// Calls per second of each block.
+    pub rates: Vec<f64>,
+    /// All latencies, added up.
+    pub latency: Option<hdrhistogram::Histogram<u64>>,
+}
+
+impl<'a> Accumulator<'a> {
+    /// An empty one for the cells of `run`.
+    pub fn new(run: &'a RunFile) -> Accumulator<'a> {
+        let cells = run.cells.iter().map(|entry| (entry.id, CellData::default())).collect();
+        Accumulator { run, cells, samples: 0, defects: Vec::new() }
+    }
+
+    /// Takes one record. What cannot be used is listed in the summary, never an error: the rest is still good.
+    pub fn push(&mut self, record: Record) {
+        let id = record.cell();
+        let Some(data) = self.cells.get_mut(&id) else {
+            return self.defect(format!("samples of a cell {id} that run.json does not have"));
+        };
+        match record {
+            Record::Samples(samples) => {
+                self.samples += samples.values.len() as u64;
+                data.add_samples(samples);
+            }
+            Record::Histogram(histogram) => {
+                let (block, n) = (histogram.block, histogram.n);
+                if let Err(why) = data.add_histogram(histogram) {
+                    self.defect(format!("the histogram of cell {id}, block {block}, concurrency {n}: {why}"));
+                }
+            }
+            Record::Fault(fault) => data.add_fault(fault),
+            Record::Block(block) => data.circumstances.add(&block),
+        }
+    }
+
+    fn defect(&mut self, what: String) {
+        if self.defects.len() < DEFECTS && !self.defects.contains(&what) {
+            self.defects.push(what);
+        }
+    }
+
+    /// The summary.
+    pub fn finish(mut self) -> Summary {
+        let run = self.run;
+        let of_backend = |name: &str| run.backends.iter().find(|b| b.description.backend == name);
+        let mut cells = Vec::with_capacity(run.cells.len());
+        for entry in &run.cells {
+            // Taken out, so that a cell's samples are freed once it is summed up.
+            let data = self.cells.remove(&entry.id).unwrap_or_default();
+            let backend = of_backend(&entry.cell.backend);
+            let context = Context {
+                seed: run.plan.seed,
+                order: run.plan.order,
+                entry,
+                model: backend.map_or(Model::Null, |b| b.description.model),
+                emulated: backend.is_some_and(|b| b.availability.is_emulated()),
+            };
+            cells.push(cell::summarise(&context, data));
+        }
+        Summary { cells, samples: self.samples, defects: self.defects }
+    }
+}
+
+impl CellData {
+    fn add_samples(&mut self, samples: record::Samples) {
+        // Criterion's warm-up is kept in the data and nowhere else.
+        if samples.values.is_empty() || samples.flags.contains(&SampleFlag::WarmUp) {
+            return;
+        }
+        self.blocks.insert(samples.block);
+        let series = match samples.experiment {
+            Experiment::ColdStart => {
+                let first = samples.flags.contains(&SampleFlag::FirstInProcess);
+                let metrics = if first { &mut self.first_starts } else { &mut self.starts };
+                let at = metrics.iter().position(|(name, _)| *name == samples.metric).unwrap_or_else(|| {
+                    metrics.push((samples.metric, Series::new()));
+                    metrics.len() - 1
+                });
+                &mut metrics[at].1
+            }
+            Experiment::WarmCall => &mut self.calls,
+            Experiment::Footprint => {
+                self.memory.entry(samples.metric).or_default().entry(samples.n.unwrap_or(0)).or_default()
+            }
+            // Throughput comes as histograms alone.
+            Experiment::Throughput => return,
+        };
+        series.entry(samples.block).or_default().push((samples.index, samples.values));
+    }
+
+    fn add_histogram(&mut self, visit: record::Histogram) -> Result<(), String> {
+        if visit.elapsed_ns == 0 {
+            return Err("it took no time".into());
+        }
+        let bytes = BASE64.decode(&visit.hdr).map_err(|e| format!("not base64: {e}"))?;
+        let mut latency: hdrhistogram::Histogram<u64> =
+            Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("not a histogram: {e}"))?;
+        // Blocks may differ in their longest latency; without this the sum keeps the range of the first.
+        latency.auto(true);
+        let visits = self.throughput.entry((visit.mode, visit.n)).or_default();
+        match &mut visits.latency {
+            Some(sum) => sum.add(&latency).map_err(|e| format!("of another range: {e}"))?,
+            None => visits.latency = Some(latency),
+        }
+        visits.rates.push(visit.calls as f64 * 1e9 / visit.elapsed_ns as f64);
+        self.blocks.insert(visit.block);
+        Ok(())
+    }
+
+    fn add_fault(&mut self, record: record::FaultRecord) {
+        let same = |f: &&mut CellFault| f.experiment == record.experiment && f.fault.kind == record.fault.kind;
+        match self.faults.iter_mut().find(same) {
+            Some(fault) => fault.blocks += 1,
+            None => self.faults.push(CellFault { experiment: record.experiment, fault: record.fault, blocks: 1 }),
+        }
+    }
+}

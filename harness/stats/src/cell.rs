@@ -1,0 +1,233 @@
+//! One cell: its samples become its summary.
+
+use crate::accumulate::{CellData, Series, Visits};
+use crate::quantile::{LEVELS, samples_needed, sorted, thinned};
+use crate::slope::theil_sen;
+use crate::spread::{Estimate, Seed, quantiles};
+use crate::summary::{
+    CURVE_POINTS, CellSummary, Flagged, Latency, Measure, Phase, Reading, Starts, Throughput, Verdict, WarmCall,
+    Yardstick,
+};
+use crate::verdict::{self, Circumstances};
+use isobench_core::record::{Mode, PHASES, YARDSTICKS};
+use isobench_core::run::{CellEntry, Order};
+use isobench_core::words::{Flag, Model};
+use std::collections::BTreeMap;
+
+/// What the run says of the cell.
+pub(crate) struct Context<'a> {
+    pub seed: u64,
+    pub order: Order,
+    pub entry: &'a CellEntry,
+    pub model: Model,
+    pub emulated: bool,
+}
+
+impl<'a> Context<'a> {
+    fn seed(&self, metric: &'a str) -> Seed<'a> {
+        Seed { run: self.seed, cell: self.entry.id, metric }
+    }
+}
+
+/// The summary of one cell.
+pub(crate) fn summarise(context: &Context, data: CellData) -> CellSummary {
+    let mut cell = CellSummary {
+        id: context.entry.id,
+        cell: context.entry.cell.clone(),
+        model: context.model,
+        verdict: Verdict::NotMeasured,
+        blocks: data.blocks.len() as u32,
+        cold_start: None,
+        first_in_process: None,
+        warm_call: None,
+        footprint: Vec::new(),
+        throughput: Vec::new(),
+        circumstances: data.circumstances,
+    };
+    // `run.json` counts faults by its end; the samples know them even if the run was killed.
+    let faults = if context.entry.faults.is_empty() { data.faults } else { context.entry.faults.clone() };
+    if !faults.is_empty() {
+        cell.verdict = Verdict::Error { faults };
+        return cell;
+    }
+    if data.blocks.is_empty() {
+        return cell;
+    }
+    let start_medians = medians(&data.starts.iter().find(|(name, _)| name == "total").map(|(_, s)| blocks_of(s)));
+    cell.cold_start = starts(context, &data.starts, "");
+    cell.first_in_process = starts(context, &data.first_starts, "first/");
+    let calls = (!data.calls.is_empty()).then(|| blocks_of(&data.calls));
+    let tails: Option<Vec<Vec<f64>>> = calls.as_ref().map(|c| c.iter().map(|s| verdict::tail(s).to_vec()).collect());
+    let call_medians = medians(&tails);
+    cell.warm_call = calls.zip(tails).and_then(|(all, tail)| warm_call(context, all, tail));
+    cell.footprint = footprint(context, data.memory);
+    cell.throughput = throughput(context, data.throughput);
+    let flags = flags(context, &cell, [("cold start", start_medians), ("warm call", call_medians)]);
+    cell.verdict = if flags.is_empty() { Verdict::Ok } else { Verdict::Flagged { flags } };
+    cell
+}
+
+/// The values of every block in the order they were taken.
+fn blocks_of(series: &Series) -> Vec<Vec<f64>> {
+    let values = |runs: &Vec<(u32, Vec<u64>)>| {
+        let mut runs: Vec<_> = runs.iter().collect();
+        runs.sort_by_key(|(index, _)| *index);
+        runs.iter().flat_map(|(_, values)| values.iter().map(|v| *v as f64)).collect()
+    };
+    series.values().map(values).collect()
+}
+
+fn medians(blocks: &Option<Vec<Vec<f64>>>) -> Vec<f64> {
+    blocks.iter().flatten().filter_map(|block| crate::quantile::median(block)).collect()
+}
+
+fn measure(mut blocks: Vec<Vec<f64>>, seed: Seed) -> Option<Measure> {
+    blocks.retain(|block| !block.is_empty());
+    for block in &mut blocks {
+        block.sort_unstable_by(f64::total_cmp);
+    }
+    let n = blocks.iter().map(|b| b.len() as u64).sum();
+    let supported: Vec<f64> = LEVELS.iter().filter(|(_, needed)| n >= *needed).map(|(q, _)| *q).collect();
+    let estimates = quantiles(&blocks, &supported, seed);
+    Some(Measure {
+        n,
+        blocks: blocks.len() as u32,
+        p50: *estimates.first()?,
+        p90: estimates.get(1).copied(),
+        p99: estimates.get(2).copied(),
+        p999: estimates.get(3).copied(),
+        min: blocks.iter().map(|b| b[0]).fold(f64::INFINITY, f64::min),
+        max: blocks.iter().map(|b| b[b.len() - 1]).fold(f64::NEG_INFINITY, f64::max),
+    })
+}
+
+fn curve(blocks: &[Vec<f64>]) -> Vec<f64> {
+    thinned(&sorted(&blocks.concat()), CURVE_POINTS)
+}
+
+fn starts(context: &Context, metrics: &[(String, Series)], prefix: &str) -> Option<Starts> {
+    let of = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, series)| blocks_of(series));
+    let measured = |name: &str| measure(of(name)?, context.seed(&format!("{prefix}{name}")));
+    let mut names: Vec<&str> = metrics.iter().map(|(n, _)| n.as_str()).filter(|n| rank(n).is_some()).collect();
+    // A phase that is split shows as its parts.
+    let whole = names.clone();
+    names.retain(|name| !whole.iter().any(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))));
+    names.sort_by_key(|name| rank(name));
+    let total = of("total")?;
+    Some(Starts {
+        curve: curve(&total),
+        total: measure(total, context.seed(&format!("{prefix}total")))?,
+        phases: names.iter().filter_map(|n| Some(Phase { name: (*n).into(), time: measured(n)? })).collect(),
+        destroy: measured("destroy"),
+    })
+}
+
+/// Where a phase stands among the phases; `None` for what is none.
+fn rank(name: &str) -> Option<usize> {
+    let stem = name.split('.').next().unwrap_or(name);
+    PHASES.iter().position(|phase| *phase == stem)
+}
+
+fn warm_call(context: &Context, all: Vec<Vec<f64>>, tail: Vec<Vec<f64>>) -> Option<WarmCall> {
+    let judged: Vec<bool> = all.iter().filter_map(|series| verdict::settled(series)).collect();
+    Some(WarmCall {
+        curve: curve(&tail),
+        tail: measure(tail, context.seed("call"))?,
+        all: measure(all, context.seed("call/all"))?,
+        judged: judged.len() as u32,
+        unsettled: judged.iter().filter(|settled| !**settled).count() as u32,
+    })
+}
+
+fn footprint(context: &Context, memory: BTreeMap<String, BTreeMap<u32, Series>>) -> Vec<Yardstick> {
+    let mut yardsticks: Vec<Yardstick> =
+        memory.into_iter().map(|(metric, counts)| yardstick(context, metric, &counts)).collect();
+    yardsticks.sort_by_key(|y| YARDSTICKS.iter().position(|known| *known == y.metric).unwrap_or(YARDSTICKS.len()));
+    yardsticks
+}
+
+fn yardstick(context: &Context, metric: String, counts: &BTreeMap<u32, Series>) -> Yardstick {
+    // A line through each block's own points: blocks lie at different heights, and their difference is no slope.
+    let mut points: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut readings = Vec::new();
+    for (n, series) in counts {
+        let mut values = Vec::new();
+        for (block, samples) in series.keys().zip(blocks_of(series)) {
+            let Some(bytes) = crate::quantile::median(&samples) else { continue };
+            points.entry(*block).or_default().push((f64::from(*n), bytes));
+            values.push(bytes);
+        }
+        let bytes = Estimate::of_blocks(&values, context.seed(&format!("{metric}/{n}")));
+        readings.extend(bytes.map(|bytes| Reading { n: *n, bytes }));
+    }
+    let lines: Vec<_> = points.values().filter_map(|block| theil_sen(block)).collect();
+    let slopes: Vec<f64> = lines.iter().map(|line| line.slope).collect();
+    let fixed: Vec<f64> = lines.iter().map(|line| line.fixed).collect();
+    Yardstick {
+        blocks: points.len() as u32,
+        points: readings,
+        slope: Estimate::of_blocks(&slopes, context.seed(&format!("{metric}/slope"))),
+        fixed: Estimate::of_blocks(&fixed, context.seed(&format!("{metric}/fixed"))),
+        metric,
+    }
+}
+
+fn throughput(context: &Context, visits: BTreeMap<(Mode, u32), Visits>) -> Vec<Throughput> {
+    let one = |((mode, n), visits): ((Mode, u32), Visits)| {
+        let rate = Estimate::of_blocks(&visits.rates, context.seed(&format!("rate/{mode:?}/{n}")))?;
+        let latency = visits.latency?;
+        let at = |q: f64| (latency.len() >= samples_needed(q)).then(|| latency.value_at_quantile(q));
+        let latency = Latency {
+            n: latency.len(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: latency.max(),
+        };
+        Some(Throughput { mode, n, rate, blocks: visits.rates.len() as u32, latency })
+    };
+    visits.into_iter().filter_map(one).collect()
+}
+
+/// The run's own flags and those the samples show, each once.
+fn flags(context: &Context, cell: &CellSummary, medians: [(&str, Vec<f64>); 2]) -> Vec<Flagged> {
+    let known = |flag| context.entry.flags.contains(&flag);
+    let mut flags = Vec::new();
+    let mut raise = |flag, why: String| flags.push(Flagged { flag, why });
+    if context.emulated || known(Flag::Emulated) {
+        raise(Flag::Emulated, "the guest's processor is emulated: not comparable with a real one".into());
+    }
+    if let Some(why) = noise(&cell.circumstances, medians) {
+        raise(Flag::Noisy, why);
+    } else if known(Flag::Noisy) {
+        raise(Flag::Noisy, "noted by the run itself".into());
+    }
+    if let Some(warm) = cell.warm_call.as_ref().filter(|w| w.unsettled * 2 > w.judged) {
+        let limit = verdict::SETTLE_LIMIT * 100.0;
+        raise(
+            Flag::Unstable,
+            format!("warm calls still changed by over {limit} % in {} of {} blocks", warm.unsettled, warm.judged),
+        );
+    } else if known(Flag::Unstable) {
+        raise(Flag::Unstable, "noted by the run itself".into());
+    }
+    if context.order == Order::Sequential || known(Flag::Sequential) {
+        raise(Flag::Sequential, "blocks ran one cell after another: drift may favour a cell".into());
+    }
+    flags
+}
+
+fn noise(circumstances: &Circumstances, medians: [(&str, Vec<f64>); 2]) -> Option<String> {
+    for (what, medians) in medians {
+        if let Some(spread) = verdict::relative_spread(&medians).filter(|s| *s > verdict::SPREAD_LIMIT) {
+            let limit = verdict::SPREAD_LIMIT * 100.0;
+            return Some(format!("{what}: blocks differ by {:.0} % (limit {limit} %)", spread * 100.0));
+        }
+    }
+    let Circumstances { stolen, blocks, most_steal_ppm, .. } = circumstances;
+    circumstances.is_stolen().then(|| {
+        let most = *most_steal_ppm as f64 / 1e4;
+        format!("other machines on the host took over 5 % of the processor in {stolen} of {blocks} blocks, up to {most:.0} %")
+    })
+}

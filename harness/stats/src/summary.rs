@@ -1,0 +1,228 @@
+//! The result: what every cell showed, and how far to trust it. Times are nanoseconds and memory is bytes, unrounded.
+
+use crate::spread::Estimate;
+use crate::verdict::Circumstances;
+use isobench_core::fault::FaultKind;
+use isobench_core::record::Mode;
+use isobench_core::run::CellFault;
+use isobench_core::words::{Cell, CellId, Flag, Model};
+use serde::Serialize;
+
+/// What a run showed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Every cell, in the order of `run.json`.
+    pub cells: Vec<CellSummary>,
+    /// Samples that went in, those kept out of the headline included; calls counted by histograms are not among them.
+    pub samples: u64,
+    /// What could not be used, and why: a histogram that does not decode, a line for a cell that `run.json` lacks.
+    pub defects: Vec<String>,
+}
+
+/// What one cell showed. A cell with a fault has no numbers here, whatever its other blocks measured: those stay in
+/// the samples.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CellSummary {
+    /// Its id in the sample lines.
+    pub id: CellId,
+    /// The cell.
+    pub cell: Cell,
+    /// The model of its backend.
+    pub model: Model,
+    /// How far to trust its numbers.
+    pub verdict: Verdict,
+    /// Blocks that left any sample.
+    pub blocks: u32,
+    /// From nothing to the first correct answer: the headline.
+    pub cold_start: Option<Starts>,
+    /// The first start of each fresh runner process, where the backend runs in process.
+    pub first_in_process: Option<Starts>,
+    /// Calls on an instance that has answered before.
+    pub warm_call: Option<WarmCall>,
+    /// Memory, one entry a yardstick, the headline (`pss`) first.
+    pub footprint: Vec<Yardstick>,
+    /// Closed-loop throughput, warm before fresh, by rising concurrency.
+    pub throughput: Vec<Throughput>,
+    /// What went on around its blocks.
+    pub circumstances: Circumstances,
+}
+
+/// How far to trust a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing against it.
+    Ok,
+    /// A number, with something the reader must know.
+    Flagged {
+        /// What, each with the reason.
+        flags: Vec<Flagged>,
+    },
+    /// No number.
+    Error {
+        /// Every kind of fault once, the first one first.
+        faults: Vec<CellFault>,
+    },
+    /// Nothing was measured and nothing went wrong: the run ended before its turn.
+    NotMeasured,
+}
+
+/// A flag with its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flagged {
+    /// The flag.
+    pub flag: Flag,
+    /// Why, for a person.
+    pub why: String,
+}
+
+impl CellSummary {
+    /// Whether the cell carries `flag`.
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags().iter().any(|f| f.flag == flag)
+    }
+
+    /// Its flags; none where it has a fault.
+    pub fn flags(&self) -> &[Flagged] {
+        match &self.verdict {
+            Verdict::Flagged { flags } => flags,
+            _ => &[],
+        }
+    }
+
+    /// The name of the first fault.
+    pub fn fault(&self) -> Option<FaultKind> {
+        match &self.verdict {
+            Verdict::Error { faults } => faults.first().map(|f| f.fault.kind),
+            _ => None,
+        }
+    }
+
+    /// The entry of one yardstick.
+    pub fn yardstick(&self, metric: &str) -> Option<&Yardstick> {
+        self.footprint.iter().find(|y| y.metric == metric)
+    }
+
+    /// The throughput at one concurrency.
+    pub fn throughput_at(&self, mode: Mode, n: u32) -> Option<&Throughput> {
+        self.throughput.iter().find(|t| t.mode == mode && t.n == n)
+    }
+}
+
+/// A distribution. Quantiles the samples do not support are absent (see [`crate::quantile::LEVELS`]).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measure {
+    /// Samples.
+    pub n: u64,
+    /// Blocks they came from.
+    pub blocks: u32,
+    /// Median.
+    pub p50: Estimate,
+    /// 90th percentile, from 10 samples.
+    pub p90: Option<Estimate>,
+    /// 99th percentile, from 100 samples.
+    pub p99: Option<Estimate>,
+    /// 99.9th percentile, from 1000 samples.
+    pub p999: Option<Estimate>,
+    /// Smallest sample.
+    pub min: f64,
+    /// Largest sample.
+    pub max: f64,
+}
+
+/// Cold starts of a cell.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Starts {
+    /// From just before `start` to the last byte of the first correct answer.
+    pub total: Measure,
+    /// The phases that add up to it, in order; of a split phase its parts. Medians do not add up to the median.
+    pub phases: Vec<Phase>,
+    /// Teardown, which is no part of the total.
+    pub destroy: Option<Measure>,
+    /// Up to [`CURVE_POINTS`] evenly spaced order statistics of the total.
+    pub curve: Vec<f64>,
+}
+
+/// Most points kept of a distribution to draw it with.
+pub const CURVE_POINTS: usize = 201;
+
+/// One phase of a cold start.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Phase {
+    /// `create`, `boot`, `load`, `first_call`, or a part such as `create.api`.
+    pub name: String,
+    /// How long it took.
+    pub time: Measure,
+}
+
+/// Warm calls of a cell.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WarmCall {
+    /// The headline: the second half of each block's series.
+    pub tail: Measure,
+    /// The whole series, from call 0.
+    pub all: Measure,
+    /// Blocks long enough to be judged.
+    pub judged: u32,
+    /// Those of them that had not settled.
+    pub unsettled: u32,
+    /// Up to [`CURVE_POINTS`] evenly spaced order statistics of the tail.
+    pub curve: Vec<f64>,
+}
+
+/// Memory by one yardstick.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Yardstick {
+    /// One of [`isobench_core::record::YARDSTICKS`].
+    pub metric: String,
+    /// Blocks.
+    pub blocks: u32,
+    /// Bytes at each count of live instances, by rising count.
+    pub points: Vec<Reading>,
+    /// Bytes for each further instance; absent where only one count was read.
+    pub slope: Option<Estimate>,
+    /// Bytes that are there whatever the count.
+    pub fixed: Option<Estimate>,
+}
+
+/// Memory at one count of live instances.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reading {
+    /// Live instances, each having answered once.
+    pub n: u32,
+    /// Median over blocks, in bytes.
+    pub bytes: Estimate,
+}
+
+/// Closed-loop throughput at one concurrency.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Throughput {
+    /// Warm instances or a fresh one for every request.
+    pub mode: Mode,
+    /// Requests in flight.
+    pub n: u32,
+    /// Calls per second: median over blocks.
+    pub rate: Estimate,
+    /// Blocks.
+    pub blocks: u32,
+    /// Latency of a call, from the blocks' histograms added up.
+    pub latency: Latency,
+}
+
+/// Latencies out of histograms of three significant digits, in nanoseconds: the value that at least that share of the
+/// calls did not exceed. Supported from the same counts as any quantile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Latency {
+    /// Calls.
+    pub n: u64,
+    /// Median; absent without calls.
+    pub p50: Option<u64>,
+    /// 90th percentile.
+    pub p90: Option<u64>,
+    /// 99th percentile.
+    pub p99: Option<u64>,
+    /// 99.9th percentile.
+    pub p999: Option<u64>,
+    /// Longest.
+    pub max: u64,
+}

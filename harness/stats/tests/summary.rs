@@ -1,0 +1,274 @@
+//! Records in, summary out: known answers, faults, flags, and a large run.
+
+use base64::Engine;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use isobench_core::availability::{Availability, Description};
+use isobench_core::fault::{Fault, FaultKind};
+use isobench_core::record::{self, BlockRecord, FaultRecord, Mode, Record, SampleFlag, Samples, Unit};
+use isobench_core::run::{BackendEntry, CellEntry, Machine, Order, Plan, RunFile, SCHEMA_VERSION};
+use isobench_core::words::{Cell, Experiment, Flag, Guest, Model};
+use isobench_stats::{Accumulator, CellSummary, Spread, Summary, Verdict};
+
+fn run(cells: u32) -> RunFile {
+    let cell = |id| CellEntry {
+        id,
+        cell: Cell {
+            backend: "v8".into(),
+            variant: "fresh".into(),
+            guest: Guest::Js,
+            workload: "echo".into(),
+            case: format!("case-{id}"),
+        },
+        experiments: Experiment::ALL.to_vec(),
+        blocks: 0,
+        flags: Vec::new(),
+        faults: Vec::new(),
+    };
+    RunFile {
+        schema: SCHEMA_VERSION,
+        id: "test".into(),
+        command: vec!["isobench".into(), "run".into()],
+        isobench: "0.1.0".into(),
+        started_unix_ms: 0,
+        ended_unix_ms: None,
+        stopped_early: None,
+        plan: Plan { seed: 42, order: Order::Shuffled, quick: true, budget_ms: None, only: vec![], skip: vec![] },
+        machine: Machine::default(),
+        backends: vec![BackendEntry {
+            description: Description {
+                backend: "v8".into(),
+                model: Model::Isolate,
+                variants: vec![],
+                in_process: true,
+                hidden: false,
+                footprint_instances: 256,
+            },
+            availability: Availability::Available { versions: Default::default(), emulated: false, notes: vec![] },
+            prepare_ns: None,
+        }],
+        workloads: vec![],
+        cells: (0..cells).map(cell).collect(),
+        absent: vec![],
+    }
+}
+
+fn samples(experiment: Experiment, metric: &str, block: u32, n: Option<u32>, values: Vec<u64>) -> Samples {
+    let unit = if experiment == Experiment::Footprint { Unit::Bytes } else { Unit::Ns };
+    Samples { cell: 0, block, experiment, metric: metric.into(), n, unit, index: 0, flags: vec![], values }
+}
+
+fn start(metric: &str, block: u32, values: Vec<u64>) -> Record {
+    Record::Samples(samples(Experiment::ColdStart, metric, block, None, values))
+}
+
+fn histogram(block: u32, n: u32, mode: Mode, latencies: impl IntoIterator<Item = u64>, elapsed_ns: u64) -> Record {
+    let mut histogram = Histogram::<u64>::new(3).unwrap();
+    latencies.into_iter().for_each(|v| histogram.record(v).unwrap());
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
+    let hdr = base64::engine::general_purpose::STANDARD.encode(bytes);
+    Record::Histogram(record::Histogram { cell: 0, block, n, mode, calls: histogram.len(), elapsed_ns, hdr })
+}
+
+fn summarise(run: &RunFile, records: impl IntoIterator<Item = Record>) -> Summary {
+    let mut accumulator = Accumulator::new(run);
+    records.into_iter().for_each(|record| accumulator.push(record));
+    accumulator.finish()
+}
+
+fn only_cell(records: impl IntoIterator<Item = Record>) -> CellSummary {
+    summarise(&run(1), records).cells.remove(0)
+}
+
+fn calls(block: u32, values: Vec<u64>) -> Record {
+    Record::Samples(samples(Experiment::WarmCall, "call", block, None, values))
+}
+
+#[test]
+fn cold_starts_by_phase() {
+    let mut records = Vec::new();
+    for block in 0..3 {
+        let one = u64::from(block) + 1;
+        // The order of appearance is not the order of phases.
+        records.push(start("first_call", block, vec![10 * one]));
+        records.push(start("load", block, vec![20 * one]));
+        records.push(start("create.start", block, vec![40 * one]));
+        records.push(start("total", block, vec![70 * one]));
+        records.push(start("destroy", block, vec![5 * one]));
+    }
+    let cell = only_cell(records);
+    let starts = cell.cold_start.unwrap();
+    assert_eq!((starts.total.n, starts.total.blocks, starts.total.p50.value), (3, 3, 140.0));
+    assert_eq!(starts.total.p50.spread, Some(Spread::Range { low: 70.0, high: 210.0 }));
+    assert_eq!(starts.total.p99, None, "three samples support no p99");
+    assert_eq!(starts.destroy.unwrap().p50.value, 10.0);
+    let phases: Vec<_> = starts.phases.iter().map(|p| (p.name.as_str(), p.time.p50.value)).collect();
+    assert_eq!(phases, [("create.start", 80.0), ("load", 40.0), ("first_call", 20.0)]);
+    assert_eq!(starts.curve, [70.0, 140.0, 210.0]);
+    assert_eq!((cell.model, cell.verdict, cell.blocks), (Model::Isolate, Verdict::Ok, 3));
+}
+
+#[test]
+fn first_starts_are_a_row_of_their_own_and_warm_ups_none() {
+    let flagged = |flag, value| {
+        let samples = samples(Experiment::ColdStart, "total", 0, None, vec![value]);
+        Record::Samples(Samples { flags: vec![flag], ..samples })
+    };
+    let cell = only_cell([
+        flagged(SampleFlag::FirstInProcess, 2200),
+        start("total", 0, vec![950, 960]),
+        flagged(SampleFlag::WarmUp, 7),
+    ]);
+    assert_eq!(cell.first_in_process.unwrap().total.p50.value, 2200.0);
+    let total = cell.cold_start.unwrap().total;
+    assert_eq!((total.n, total.min, total.max), (2, 950.0, 960.0));
+}
+
+#[test]
+fn warm_calls_take_the_second_half_and_keep_the_whole() {
+    let series = |fast: u64| (0..100).map(|i| if i < 20 { 9000 } else { fast }).collect::<Vec<u64>>();
+    let cell = only_cell((0..9).map(|block| calls(block, series(1000 + u64::from(block)))));
+    let warm = cell.warm_call.clone().unwrap();
+    assert_eq!((warm.tail.n, warm.all.n, warm.all.max, warm.tail.max), (450, 900, 9000.0, 1008.0));
+    assert_eq!((warm.judged, warm.unsettled), (9, 0));
+    assert!(matches!(warm.tail.p50.spread, Some(Spread::Interval { low, high }) if low <= 1004.0 && high >= 1004.0));
+    assert!(warm.tail.p99.is_some() && warm.tail.p999.is_none());
+    assert_eq!(cell.verdict, Verdict::Ok);
+}
+
+#[test]
+fn a_series_in_pieces_is_put_in_order() {
+    let piece =
+        |index, values| Record::Samples(Samples { index, ..samples(Experiment::WarmCall, "call", 0, None, values) });
+    let cell = only_cell([piece(50, vec![1; 50]), piece(0, vec![9; 50])]);
+    assert_eq!(cell.warm_call.unwrap().tail.max, 1.0);
+}
+
+#[test]
+fn calls_that_still_change_are_unstable_and_scattered_blocks_noisy() {
+    let falling: Vec<u64> = (0..300).map(|i| 4000 - 10 * i).collect();
+    let cell = only_cell((0..3).map(|block| calls(block, falling.clone())));
+    assert!(cell.has(Flag::Unstable) && !cell.has(Flag::Noisy), "{:?}", cell.verdict);
+    let cell = only_cell([1000, 3000, 900, 2500].iter().zip(0..).map(|(v, block)| calls(block, vec![*v; 40])));
+    assert!(cell.has(Flag::Noisy) && !cell.has(Flag::Unstable), "{:?}", cell.verdict);
+}
+
+#[test]
+fn steal_makes_noisy_only_in_most_blocks() {
+    let block = |block, steal_ppm| {
+        Record::Block(BlockRecord { cell: 0, block, at_unix_ms: 0, wall_ns: 1, steal_ppm, cpu_pressure_ppm: None })
+    };
+    let totals = || (0..3).map(|b| start("total", b, vec![100]));
+    let quiet = only_cell(totals().chain([block(0, 300_000), block(1, 0), block(2, 0)]));
+    assert_eq!(quiet.verdict, Verdict::Ok);
+    let stolen = only_cell(totals().chain([block(0, 300_000), block(1, 80_000), block(2, 0)]));
+    assert!(stolen.has(Flag::Noisy));
+    assert!(stolen.flags()[0].why.contains("2 of 3 blocks, up to 30 %"), "{}", stolen.flags()[0].why);
+}
+
+#[test]
+fn memory_is_a_slope_and_a_fixed_cost() {
+    let mut records = Vec::new();
+    for block in 0..2 {
+        for n in [0u32, 1, 2, 4, 8] {
+            // Blocks at different heights, one slope: the difference between blocks is no cost of an instance.
+            let bytes = 1_000_000 * u64::from(block) + 5000 + 1200 * u64::from(n);
+            records.push(Record::Samples(samples(Experiment::Footprint, "rss", block, Some(n), vec![bytes * 2])));
+            records.push(Record::Samples(samples(Experiment::Footprint, "pss", block, Some(n), vec![bytes])));
+        }
+    }
+    let cell = only_cell(records);
+    let names: Vec<_> = cell.footprint.iter().map(|y| y.metric.as_str()).collect();
+    assert_eq!(names, ["pss", "rss"]);
+    let pss = cell.yardstick("pss").unwrap();
+    assert_eq!((pss.slope.unwrap().value, pss.fixed.unwrap().value, pss.blocks), (1200.0, 505_000.0, 2));
+    assert_eq!(pss.points.iter().map(|p| p.n).collect::<Vec<_>>(), [0, 1, 2, 4, 8]);
+}
+
+#[test]
+fn throughput_adds_histograms_up() {
+    let cell = only_cell([
+        histogram(0, 2, Mode::Warm, (1..=100).map(|v| v * 10), 1_000_000),
+        histogram(1, 2, Mode::Warm, (1..=100).map(|v| v * 30), 500_000),
+        histogram(0, 1, Mode::Fresh, [5_000_000_000], 5_000_000_000),
+    ]);
+    let warm = cell.throughput_at(Mode::Warm, 2).unwrap();
+    assert_eq!((warm.rate.value, warm.blocks), (150_000.0, 2));
+    assert_eq!((warm.latency.n, warm.latency.p999), (200, None));
+    assert!(warm.latency.p99.unwrap().abs_diff(2940) <= 3, "{:?}", warm.latency);
+    let fresh = cell.throughput_at(Mode::Fresh, 1).unwrap();
+    assert_eq!((fresh.rate.value, fresh.rate.spread), (0.2, None));
+}
+
+#[test]
+fn a_fault_makes_an_error_row_without_numbers() {
+    let fault = Record::Fault(FaultRecord {
+        cell: 0,
+        block: 1,
+        experiment: Experiment::WarmCall,
+        fault: Fault::new(FaultKind::WrongAnswer, "3 bytes differ"),
+    });
+    let cell = only_cell([start("total", 0, vec![100]), fault.clone(), fault]);
+    assert_eq!(cell.fault(), Some(FaultKind::WrongAnswer));
+    assert!(cell.cold_start.is_none() && cell.flags().is_empty());
+    let Verdict::Error { faults } = &cell.verdict else { panic!("{:?}", cell.verdict) };
+    assert_eq!((faults.len(), faults[0].blocks), (1, 2));
+}
+
+#[test]
+fn flags_of_the_run_reach_the_cell() {
+    let mut run = run(1);
+    run.plan.order = Order::Sequential;
+    run.cells[0].flags = vec![Flag::Emulated];
+    let cell = summarise(&run, [start("total", 0, vec![1])]).cells.remove(0);
+    assert!(cell.has(Flag::Emulated) && cell.has(Flag::Sequential));
+}
+
+#[test]
+fn what_cannot_be_used_is_said_once() {
+    let broken = || {
+        let mut record = histogram(0, 1, Mode::Warm, [1], 10);
+        if let Record::Histogram(h) = &mut record {
+            h.hdr = "AAAA".into();
+        }
+        record
+    };
+    let mut stray = start("total", 0, vec![1]);
+    if let Record::Samples(s) = &mut stray {
+        s.cell = 9;
+    }
+    let summary = summarise(&run(1), [broken(), broken(), stray]);
+    assert_eq!(summary.defects.len(), 2, "{:?}", summary.defects);
+    assert!(summary.defects[0].contains("cell 0, block 0, concurrency 1"));
+    assert_eq!(summary.cells[0].verdict, Verdict::NotMeasured);
+}
+
+#[test]
+fn the_order_of_lines_does_not_matter() {
+    let mut records: Vec<Record> = (0..10)
+        .flat_map(|b| {
+            let values: Vec<u64> = (0..50).map(|i| 1000 + (i * 37 + u64::from(b) * 11) % 90).collect();
+            [start("total", b, vec![u64::from(b) * 3 + 100, 105]), calls(b, values)]
+        })
+        .collect();
+    let one = summarise(&run(1), records.clone());
+    records.reverse();
+    assert_eq!(one, summarise(&run(1), records));
+}
+
+#[test]
+fn a_million_samples_stream_through() {
+    let run = run(50);
+    let mut accumulator = Accumulator::new(&run);
+    for cell in 0..50 {
+        for block in 0..10 {
+            let values = (0..2000).map(|i| 1000 + (i * 7919 + u64::from(block) * 104_729) % 500).collect();
+            let samples = samples(Experiment::WarmCall, "call", block, None, values);
+            accumulator.push(Record::Samples(Samples { cell, ..samples }));
+        }
+    }
+    let summary = accumulator.finish();
+    assert_eq!(summary.samples, 1_000_000);
+    assert!(summary.cells.iter().all(|c| c.warm_call.as_ref().is_some_and(|w| w.tail.p999.is_some())));
+}
