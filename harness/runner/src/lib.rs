@@ -1,1 +1,30 @@
 //! The backend traits, the experiments, the stop-watch and the runner protocol.
+//!
+//! A backend is a crate with a runner program, `isobench-runner-<backend>`, whose `main` is [`serve::main`]. The
+//! coordinator ([`client`]) finds those programs beside its own executable, asks each what it can do, and spawns one
+//! for every block. Nothing here knows a backend by name.
+//!
+//! ```text
+//!  coordinator (cli, Criterion)          runner process (one a block)            boundary
+//!  client ── BlockRequest, stdin ──▶ serve ─▶ experiments ─▶ Backend traits ─▶ agent or engine
+//!         ◀─ records, stdout ─────
+//! ```
+
+pub mod agents;
+pub mod backend;
+pub mod channel;
+pub mod client;
+pub mod experiments;
+pub mod guests;
+pub mod machine;
+pub mod memory;
+pub mod overhead;
+pub mod place;
+pub mod plan;
+pub mod protocol;
+pub mod reap;
+pub mod serve;
+pub mod stopwatch;
+
+pub use backend::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target};
+pub use stopwatch::{Deadline, Phases};

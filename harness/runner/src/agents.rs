@@ -1,0 +1,147 @@
+//! What an out-of-process backend carries across its boundary: an agent program, the prepared guest, and how to call
+//! the one with the other.
+
+use crate::backend::{RunContext, Target};
+use crate::stopwatch::Deadline;
+use isobench_core::{Fault, FaultKind, Guest, sha256_hex};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Longest wait for an agent to prepare a guest: Cranelift compiles a large module in seconds, a debug build ten times
+/// slower.
+const PREPARE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The files and arguments that make a guest answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentPackage {
+    /// The agent: a static program.
+    pub program: PathBuf,
+    /// The prepared guest it loads; `None` where the agent is the guest.
+    pub guest: Option<PathBuf>,
+    /// Bytes of memory for the guest.
+    memory: u64,
+    /// Longest answer in bytes.
+    frame: u64,
+    /// Longest call in milliseconds.
+    deadline_ms: u128,
+    /// Content address of everything above.
+    pub sha256: String,
+}
+
+impl AgentPackage {
+    /// Packs `target`, preparing its guest if no block has done so before.
+    pub fn pack(ctx: &RunContext, target: &Target) -> Result<AgentPackage, Fault> {
+        let (program, guest) = match target.guest {
+            Guest::Native => (target.artifact.clone(), None),
+            guest => (agent_program(ctx, guest)?, Some(prepared_guest(ctx, target)?)),
+        };
+        let stamp = format!("{} {} {:?}", program_stamp(&program)?, target.artifact_sha256, target.limits);
+        Ok(AgentPackage {
+            program,
+            guest,
+            memory: target.limits.memory_bytes,
+            frame: target.limits.frame_bytes,
+            deadline_ms: target.limits.call_deadline(target.emulated).as_millis(),
+            sha256: sha256_hex(stamp.as_bytes()),
+        })
+    }
+
+    /// The agent's arguments, program name not included. `connect` is where it dials (`unix:/path`, `port:name`),
+    /// `guest` where the prepared guest lies behind the boundary.
+    pub fn args(&self, connect: &str, guest: &str) -> Vec<String> {
+        let mut args = vec!["--connect".into(), connect.into()];
+        if self.guest.is_some() {
+            args.extend(["--guest".into(), guest.into()]);
+        }
+        args.extend(["--memory".into(), self.memory.to_string()]);
+        args.extend(["--frame".into(), self.frame.to_string()]);
+        args.extend(["--deadline-ms".into(), self.deadline_ms.to_string()]);
+        args
+    }
+}
+
+/// The agent that runs a kind of guest: `isobench-agent-js`, `isobench-agent-wasm`.
+pub fn agent_program(ctx: &RunContext, guest: Guest) -> Result<PathBuf, Fault> {
+    let path = ctx.programs.join(format!("isobench-agent-{guest}"));
+    if !path.is_file() {
+        let message = format!("{} is missing: `make build` builds it", path.display());
+        return Err(Fault::backend(message));
+    }
+    Ok(path)
+}
+
+/// The guest as it crosses boundaries: JS as it is, Wasm compiled once by the agent's own engine for CPU features that
+/// every boundary has. The same artifact is used bare, so that nothing is compiled behind one boundary only.
+pub fn prepared_guest(ctx: &RunContext, target: &Target) -> Result<PathBuf, Fault> {
+    if target.guest != Guest::Wasm {
+        return Ok(target.artifact.clone());
+    }
+    let agent = agent_program(ctx, target.guest)?;
+    let key = sha256_hex(format!("{} {}", program_stamp(&agent)?, target.artifact_sha256).as_bytes());
+    let path = ctx.cache.join("prepared").join(format!("{key}.cwasm"));
+    if !path.is_file() {
+        let dir = path.parent().expect("joined above");
+        fs::create_dir_all(dir).map_err(|e| Fault::backend(format!("{}: {e}", dir.display())))?;
+        let part = path.with_extension(format!("part{}", std::process::id()));
+        let mut command = Command::new(&agent);
+        command.arg("prepare").arg(&target.artifact).arg(&part);
+        run_to_end(&mut command, PREPARE_DEADLINE).map_err(|message| {
+            Fault::new(FaultKind::InvalidGuest, format!("{}: {message}", target.artifact.display()))
+        })?;
+        fs::rename(&part, &path).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))?;
+    }
+    Ok(path)
+}
+
+/// Tells one build of a program from another without reading its 40 MB: path, size and time of change.
+fn program_stamp(program: &Path) -> Result<String, Fault> {
+    let meta = fs::metadata(program).map_err(|e| Fault::backend(format!("{}: {e}", program.display())))?;
+    let changed = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+    Ok(format!("{} {} {}", program.display(), meta.len(), changed.as_nanos()))
+}
+
+/// Runs a helper program with a deadline; the error is its standard error, or why it has none.
+pub fn run_to_end(command: &mut Command, allowed: Duration) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let log = tempfile::tempfile().map_err(|e| format!("{name}: temporary file: {e}"))?;
+    let stderr = log.try_clone().map_err(|e| format!("{name}: {e}"))?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .map_err(|e| format!("{name}: {e}"))?;
+    let deadline = Deadline::after(allowed);
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if deadline.passed() => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("{name}: not done after {} s", allowed.as_secs()));
+            }
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Err(e) => return Err(format!("{name}: {e}")),
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let text = read_back(log).unwrap_or_default();
+    let tail: Vec<&str> = text.trim().lines().rev().take(20).collect();
+    Err(if tail.is_empty() {
+        format!("{name}: {status}")
+    } else {
+        tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn read_back(mut log: fs::File) -> std::io::Result<String> {
+    use std::io::{Read, Seek};
+    log.rewind()?;
+    let mut bytes = Vec::new();
+    log.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

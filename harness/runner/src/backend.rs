@@ -1,0 +1,126 @@
+//! The traits that a backend implements. The experiments are written against these alone.
+
+use crate::stopwatch::{Deadline, Phases};
+use isobench_core::{Availability, Description, Fault, Guest, Limits};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// One implementation of a model.
+pub trait Backend: Send + Sync {
+    /// What it is, the same on every machine. Cheap: no engine is started.
+    fn describe(&self) -> Description;
+
+    /// Can it run here, which versions, and if not: why, and how to fix it. May take seconds (a KVM probe boots a
+    /// guest); answers that cost much are cached in `ctx.cache`.
+    fn probe(&self, ctx: &RunContext) -> Availability;
+
+    /// Once per run, in the owner process: what all cells share. Dropping the answer takes it down again.
+    fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault>;
+
+    /// What [`Prepared::record`] wrote down, opened in a block's runner process.
+    fn open(&self, ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault>;
+
+    /// Reaps what killed runs left that is not a process of ours (containers, mounts, cgroups); the harness itself
+    /// kills processes and removes state folders. `dead` are the state folders of runs whose coordinator is gone.
+    /// Answers with a line for each thing reaped.
+    fn clean(&self, ctx: &RunContext, dead: &[PathBuf]) -> Vec<String> {
+        let _ = (ctx, dead);
+        Vec::new()
+    }
+}
+
+/// What a run's cells share.
+pub trait Prepared: Send + Sync {
+    /// Written down for the blocks' runner processes.
+    fn record(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// All that happens before a request arrives: compile, image, initramfs. Content-addressed in `ctx.cache`, so that
+    /// only the first block pays. In-process engines are initialised here at the latest.
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault>;
+}
+
+/// A guest that is ready to be started. Shared by the threads of a throughput visit.
+pub trait Deployment: Send + Sync {
+    /// The cold start: from nothing to ready. Marks `create` (the boundary exists) and `boot` (the agent's `up`), each
+    /// where it has one; what is left when it returns is `load`.
+    fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault>;
+
+    /// What exists, and is to be counted once, before any instance does: the runner itself for in-process backends, a
+    /// daemon.
+    fn footprint(&self) -> Attribution;
+}
+
+/// A started guest. Created, called and stopped on one thread (V8 demands it).
+pub trait Instance {
+    /// One request.
+    fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault>;
+
+    /// The processes and cgroups this instance is made of.
+    fn footprint(&self) -> Attribution;
+
+    /// Gone, and nothing left behind. Dropping an instance does the same and ignores errors.
+    fn stop(self: Box<Self>, deadline: Deadline) -> Result<(), Fault>;
+}
+
+/// Processes and cgroups, united over instances so that what is shared counts once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attribution {
+    /// Process ids on the host.
+    pub pids: BTreeSet<u32>,
+    /// Folders of cgroups (v2, or v1's memory hierarchy).
+    pub cgroups: BTreeSet<PathBuf>,
+}
+
+impl Attribution {
+    /// The calling process: what hosts in-process instances.
+    pub fn this_process() -> Attribution {
+        Attribution::process(std::process::id())
+    }
+
+    /// One process.
+    pub fn process(pid: u32) -> Attribution {
+        Attribution { pids: [pid].into(), cgroups: BTreeSet::new() }
+    }
+
+    /// Adds what `other` names.
+    pub fn unite(&mut self, other: Attribution) {
+        self.pids.extend(other.pids);
+        self.cgroups.extend(other.cgroups);
+    }
+}
+
+/// Where a run lives on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunContext {
+    /// The run's id: the name of its folder under `results/`.
+    pub run: String,
+    /// This process's own folder for sockets and temporary files, below the run's state folder. Short, because a
+    /// socket's path may have 107 bytes only. Removed when the process is done.
+    pub state: PathBuf,
+    /// The cache: content-addressed, kept between runs.
+    pub cache: PathBuf,
+    /// The folder of isobench's own programs: runners and agents.
+    pub programs: PathBuf,
+}
+
+/// What to deploy: one workload's guest, built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Name of the workload.
+    pub workload: String,
+    /// Variant of the backend.
+    pub variant: String,
+    /// The artifact's kind.
+    pub guest: Guest,
+    /// The artifact: a JS module, a `.wasm` binary, or the workload's native agent program.
+    pub artifact: PathBuf,
+    /// Its SHA-256.
+    pub artifact_sha256: String,
+    /// Limits for its instances.
+    pub limits: Limits,
+    /// The guest's processor is emulated: the longer deadlines apply.
+    pub emulated: bool,
+}

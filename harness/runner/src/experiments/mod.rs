@@ -1,0 +1,127 @@
+//! The experiments, written once against the traits alone.
+
+mod cold_start;
+mod footprint;
+mod throughput;
+
+use crate::backend::{Deployment, Instance};
+use crate::protocol::{BlockRequest, Visit};
+use crate::stopwatch::{Deadline, Phases};
+use isobench_core::record::{FaultRecord, Samples};
+use isobench_core::{Experiment, Fault, FaultKind, Record, SampleFlag, Unit, sha256_hex};
+use std::cell::RefCell;
+
+pub use footprint::FOOTPRINT_STEPS;
+
+/// Does what `request` asks and hands every record to `emit`. A fault is the last record: what was measured before it
+/// is kept.
+pub fn run(request: &BlockRequest, deployment: &dyn Deployment, emit: &mut dyn FnMut(Record)) {
+    let mut experiment = match request.visit {
+        Visit::ColdStart { .. } => Experiment::ColdStart,
+        Visit::Footprint { .. } => Experiment::Footprint,
+        Visit::Throughput { .. } => Experiment::Throughput,
+    };
+    let done = Case::read(request).and_then(|case| match &request.visit {
+        Visit::ColdStart { starts, warm } => {
+            cold_start::visit(request, deployment, &case, *starts, *warm, &mut experiment, emit)
+        }
+        Visit::Footprint { instances } => footprint::visit(request, deployment, &case, instances, emit),
+        Visit::Throughput { warm, fresh, duration_ms } => {
+            throughput::visit(request, deployment, &case, warm, fresh, *duration_ms, emit)
+        }
+    });
+    if let Err(fault) = done {
+        emit(Record::Fault(FaultRecord { cell: request.cell, block: request.block, experiment, fault }));
+    }
+}
+
+/// One cold start exactly as the experiment does it, for the overhead bench: nanoseconds from before `start` to the
+/// first correct answer; the instance is stopped after the clock.
+pub fn one_cold_start(request: &BlockRequest, deployment: &dyn Deployment) -> Result<u64, Fault> {
+    let case = Case::read(request)?;
+    let mut phases = Phases::new();
+    let instance = start_answered(request, deployment, &case, &mut phases)?;
+    instance.stop(Deadline::after(request.target.limits.stop_deadline()))?;
+    Ok(phases.total())
+}
+
+/// The input and the check of the answer.
+struct Case {
+    input: Vec<u8>,
+    expected_sha256: String,
+    /// The first correct answer: later ones are compared with it byte by byte, which is faster than hashing and as
+    /// strict.
+    known: RefCell<Option<Vec<u8>>>,
+}
+
+impl Case {
+    fn read(request: &BlockRequest) -> Result<Case, Fault> {
+        let input = std::fs::read(&request.input)
+            .map_err(|e| Fault::new(FaultKind::Internal, format!("{}: {e}", request.input.display())))?;
+        Ok(Case { input, expected_sha256: request.expected_sha256.clone(), known: RefCell::new(None) })
+    }
+
+    /// A copy for another thread.
+    fn again(&self) -> Case {
+        Case { input: self.input.clone(), expected_sha256: self.expected_sha256.clone(), known: self.known.clone() }
+    }
+
+    /// Compares an answer with the expected one; called after the clock has stopped.
+    fn verify(&self, answer: Vec<u8>) -> Result<(), Fault> {
+        if self.known.borrow().as_ref() == Some(&answer) {
+            return Ok(());
+        }
+        let got = sha256_hex(&answer);
+        if got != self.expected_sha256 {
+            let start: String = String::from_utf8_lossy(&answer[..answer.len().min(40)]).escape_debug().collect();
+            return Err(Fault::new(
+                FaultKind::WrongAnswer,
+                format!(
+                    "{} bytes with sha256 {got}, expected {}; it starts `{start}`",
+                    answer.len(),
+                    self.expected_sha256
+                ),
+            ));
+        }
+        *self.known.borrow_mut() = Some(answer);
+        Ok(())
+    }
+}
+
+fn samples(
+    request: &BlockRequest,
+    experiment: Experiment,
+    metric: &str,
+    unit: Unit,
+    index: u32,
+    values: Vec<u64>,
+) -> Samples {
+    Samples {
+        cell: request.cell,
+        block: request.block,
+        experiment,
+        metric: metric.into(),
+        n: None,
+        unit,
+        index,
+        flags: Vec::<SampleFlag>::new(),
+        values,
+    }
+}
+
+/// A started instance that has answered correctly once.
+fn start_answered(
+    request: &BlockRequest,
+    deployment: &dyn Deployment,
+    case: &Case,
+    phases: &mut Phases,
+) -> Result<Box<dyn Instance>, Fault> {
+    let limits = &request.target.limits;
+    phases.begin();
+    let mut instance = deployment.start(phases, Deadline::after(limits.start_deadline(request.target.emulated)))?;
+    phases.end("load");
+    let answer = instance.call(&case.input, Deadline::after(limits.call_deadline(request.target.emulated)));
+    phases.end("first_call");
+    case.verify(answer?)?;
+    Ok(instance)
+}

@@ -1,0 +1,169 @@
+//! Fixtures to artifacts: what a workload's guests are made of, built where they need building, content-addressed.
+
+use crate::agents::run_to_end;
+use crate::place::Places;
+use isobench_core::workload::GuestSource;
+use isobench_core::{Guest, Workload, sha256_hex};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Longest wait for one guest to build: a cold Rust toolchain with the standard library needs a minute or two.
+const BUILD_DEADLINE: Duration = Duration::from_secs(600);
+
+/// A guest's artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+/// A workload with its artifacts, or the reason why one is absent.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The workload.
+    pub workload: Workload,
+    /// Artifacts by guest; guests that the workload does not have are not in it.
+    pub artifacts: BTreeMap<Guest, Result<Artifact, String>>,
+}
+
+/// Builds every guest of `workload` that is not in the cache yet. `say` hears what takes long.
+pub fn build(places: &Places, workload: Workload, say: &dyn Fn(&str)) -> Built {
+    let artifacts = workload
+        .sources
+        .iter()
+        .map(|(&guest, source)| {
+            let artifact = build_one(places, &workload, guest, source, say).and_then(|path| {
+                let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+                Ok(Artifact { sha256: sha256_hex(&bytes), path })
+            });
+            (guest, artifact)
+        })
+        .collect();
+    Built { workload, artifacts }
+}
+
+fn build_one(
+    places: &Places,
+    workload: &Workload,
+    guest: Guest,
+    source: &GuestSource,
+    say: &dyn Fn(&str),
+) -> Result<PathBuf, String> {
+    match source {
+        GuestSource::File(path) if path.extension().is_some_and(|e| e == "wat") => assemble(places, path),
+        GuestSource::File(path) => Ok(path.clone()),
+        GuestSource::Rust(dir) => {
+            let key = source_key(places, dir, guest)?;
+            let path = places.cache.join("guests").join(format!("{}-{guest}-{key}", workload.name));
+            if !path.is_file() {
+                say(&format!("building the {guest} guest of {}", workload.name));
+                let part = path.with_extension(format!("part{}", std::process::id()));
+                make_parent(&part)?;
+                match guest {
+                    Guest::Native => build_native(places, dir, &part)?,
+                    _ => build_wasm(places, &workload.name, &part)?,
+                }
+                fs::rename(&part, &path).map_err(|e| format!("{}: {e}", path.display()))?;
+            }
+            Ok(path)
+        }
+    }
+}
+
+/// `.wat` to `.wasm`; the error names file, line and column.
+fn assemble(places: &Places, path: &Path) -> Result<PathBuf, String> {
+    let wasm = wat::parse_file(path).map_err(|e| e.to_string().trim().to_string())?;
+    let out = places.cache.join("guests").join(format!("{}.wasm", sha256_hex(&wasm)));
+    if !out.is_file() {
+        let part = out.with_extension(format!("part{}", std::process::id()));
+        make_parent(&part)?;
+        fs::write(&part, wasm).and_then(|()| fs::rename(&part, &out)).map_err(|e| format!("{}: {e}", out.display()))?;
+    }
+    Ok(out)
+}
+
+/// The native agent: the workload's own crate, a static program where the platform can link one.
+fn build_native(places: &Places, dir: &Path, out: &Path) -> Result<(), String> {
+    let target_dir = places.cache.join("guests/target");
+    let manifest = dir.join("Cargo.toml");
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--release", "--quiet", "--manifest-path"])
+        .arg(&manifest)
+        .arg("--target-dir")
+        .arg(&target_dir)
+        // Cargo's configuration (static linking, the explicit target) is found from the working directory upwards.
+        .current_dir(&places.root);
+    run_to_end(&mut command, BUILD_DEADLINE).map_err(|e| format!("{}: {e}", manifest.display()))?;
+    let name = package_name(&manifest)?;
+    let built = newest(&target_dir, &name).ok_or_else(|| {
+        format!("{}: no program `{name}` was built: the crate needs a src/main.rs", manifest.display())
+    })?;
+    fs::copy(&built, out).map(drop).map_err(|e| format!("{}: {e}", built.display()))
+}
+
+/// The program in `target/release` or `target/<triple>/release`, whichever cargo's configuration led to.
+fn newest(target_dir: &Path, name: &str) -> Option<PathBuf> {
+    let mut dirs = vec![target_dir.join("release")];
+    dirs.extend(fs::read_dir(target_dir).ok()?.flatten().map(|e| e.path().join("release")));
+    let programs = dirs.into_iter().map(|d| d.join(name)).filter(|p| p.is_file());
+    programs.max_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok())
+}
+
+fn package_name(manifest: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(manifest).map_err(|e| format!("{}: {e}", manifest.display()))?;
+    let value: toml::Value = toml::from_str(&text).map_err(|e| format!("{}: {}", manifest.display(), e.message()))?;
+    let name = value.get("package").and_then(|p| p.get("name")).and_then(|n| n.as_str());
+    name.map(str::to_string).ok_or_else(|| format!("{}: no package name", manifest.display()))
+}
+
+/// The Wasm module of a workload that has no committed one, by the same script that makes the committed ones.
+fn build_wasm(places: &Places, workload: &str, out: &Path) -> Result<(), String> {
+    let mut command = Command::new(places.workloads().join("build-wasm.sh"));
+    command.arg("--out").arg(out).arg(workload).current_dir(&places.root);
+    run_to_end(&mut command, BUILD_DEADLINE)
+}
+
+/// Content address of what a Rust guest is built from: its own folder, the guest crate, the toolchain.
+fn source_key(places: &Places, dir: &Path, guest: Guest) -> Result<String, String> {
+    let mut files = Vec::new();
+    for root in [dir.to_path_buf(), places.root.join("harness/guest"), places.root.join(".cargo")] {
+        collect(&root, &mut files);
+    }
+    files.sort();
+    let mut text = format!("{guest}\n");
+    for file in files {
+        let bytes = fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        let name = file.strip_prefix(&places.root).unwrap_or(&file);
+        text.push_str(&format!("{} {}\n", name.display(), sha256_hex(&bytes)));
+    }
+    let rustc = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .map_err(|e| format!("rustc: {e}; Rust guests need a Rust toolchain"))?;
+    text.push_str(&String::from_utf8_lossy(&rustc.stdout));
+    Ok(sha256_hex(text.as_bytes())[..16].to_string())
+}
+
+/// Every file below `dir` but build output.
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true if entry.file_name() == "target" => {}
+            true => collect(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+fn make_parent(path: &Path) -> Result<(), String> {
+    let dir = path.parent().expect("joined to a folder");
+    fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))
+}

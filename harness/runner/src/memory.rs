@@ -1,0 +1,79 @@
+//! The one memory yardstick for all models: what the kernel says of the attributed processes and cgroups.
+
+use crate::backend::Attribution;
+use isobench_core::{Fault, FaultKind};
+use std::fs;
+use std::path::Path;
+
+/// One reading, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// Proportional set size: private pages whole, shared pages divided by their users.
+    pub pss: u64,
+    /// Unique set size: private pages alone.
+    pub uss: u64,
+    /// Resident set size: shared pages in full, in every process.
+    pub rss: u64,
+    /// What the cgroups were charged; `None` where there is no cgroup.
+    pub cgroup: Option<u64>,
+    /// The kernel's `MemAvailable`, for the whole machine.
+    pub available: u64,
+}
+
+/// Reads every yardstick for what is attributed. A process that is gone is a fault: its memory would silently be zero.
+pub fn read(attribution: &Attribution) -> Result<Reading, Fault> {
+    let mut reading = Reading::default();
+    for pid in &attribution.pids {
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let text = fs::read_to_string(&path).map_err(|e| {
+            Fault::new(
+                FaultKind::BackendFailed,
+                format!("{path}: {e}: an attributed process is gone or not ours to read"),
+            )
+        })?;
+        reading.pss += field(&text, "Pss:").unwrap_or(0);
+        reading.uss += field(&text, "Private_Clean:").unwrap_or(0) + field(&text, "Private_Dirty:").unwrap_or(0);
+        reading.rss += field(&text, "Rss:").unwrap_or(0);
+    }
+    for cgroup in &attribution.cgroups {
+        reading.cgroup = Some(reading.cgroup.unwrap_or(0) + cgroup_bytes(cgroup)?);
+    }
+    let meminfo = fs::read_to_string("/proc/meminfo")
+        .map_err(|e| Fault::new(FaultKind::Internal, format!("/proc/meminfo: {e}")))?;
+    reading.available = field(&meminfo, "MemAvailable:").unwrap_or(0);
+    Ok(reading)
+}
+
+/// `memory.current` (v2) or `memory.usage_in_bytes` (v1).
+fn cgroup_bytes(cgroup: &Path) -> Result<u64, Fault> {
+    let read = |name: &str| fs::read_to_string(cgroup.join(name)).ok()?.trim().parse().ok();
+    read("memory.current")
+        .or_else(|| read("memory.usage_in_bytes"))
+        .ok_or_else(|| Fault::backend(format!("{}: no memory figure: the cgroup is gone", cgroup.display())))
+}
+
+/// A `Name:   123 kB` field, in bytes. `smaps_rollup` has each name once.
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory() {
+        let reading = read(&Attribution::this_process()).unwrap();
+        assert!(reading.uss > 0 && reading.uss <= reading.pss && reading.pss <= reading.rss);
+        assert!(reading.available > 0);
+        assert_eq!(reading.cgroup, None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_a_fault_not_zero() {
+        let fault = read(&Attribution::process(u32::MAX)).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::BackendFailed);
+    }
+}

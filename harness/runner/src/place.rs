@@ -1,0 +1,99 @@
+//! Where things lie: the checkout, the cache, the state folders, our own programs.
+
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The places of one invocation.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The checkout: holds `workloads/`, `results/` and `reports/`.
+    pub root: PathBuf,
+    /// Content-addressed artifacts, kept between runs.
+    pub cache: PathBuf,
+    /// One folder per live run, with sockets and temporary files.
+    pub state: PathBuf,
+    /// Runners and agents.
+    pub programs: PathBuf,
+}
+
+impl Places {
+    /// Finds them: `ISOBENCH_ROOT`, or the first folder upwards with `workloads/`; `ISOBENCH_CACHE`, or `isobench` in
+    /// the user's cache folder; `ISOBENCH_STATE`, or `/tmp/isobench-<uid>`; `ISOBENCH_PROGRAMS`, or the folder of this
+    /// program.
+    pub fn find() -> Result<Places> {
+        let places = Places {
+            root: match env::var_os("ISOBENCH_ROOT") {
+                Some(root) => PathBuf::from(root),
+                None => find_root(&env::current_dir().context("current folder")?)?,
+            },
+            cache: match (env::var_os("ISOBENCH_CACHE"), env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
+                (Some(cache), _, _) => PathBuf::from(cache),
+                (None, Some(base), _) => Path::new(&base).join("isobench"),
+                (None, None, Some(home)) => Path::new(&home).join(".cache/isobench"),
+                (None, None, None) => bail!("no cache folder: set HOME, XDG_CACHE_HOME or ISOBENCH_CACHE"),
+            },
+            state: state_root(),
+            programs: programs()?,
+        };
+        for dir in [&places.cache, &places.state] {
+            fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        }
+        Ok(places)
+    }
+
+    /// `workloads/`.
+    pub fn workloads(&self) -> PathBuf {
+        self.root.join("workloads")
+    }
+
+    /// `results/`.
+    pub fn results(&self) -> PathBuf {
+        self.root.join("results")
+    }
+
+    /// `reports/`.
+    pub fn reports(&self) -> PathBuf {
+        self.root.join("reports")
+    }
+}
+
+/// The folder of all runs' state folders. In `/tmp` and short, because a socket's path may have 107 bytes only.
+pub fn state_root() -> PathBuf {
+    // SAFETY: getuid cannot fail.
+    let uid = unsafe { libc::getuid() };
+    env::var_os("ISOBENCH_STATE").map_or_else(|| PathBuf::from(format!("/tmp/isobench-{uid}")), PathBuf::from)
+}
+
+fn find_root(from: &Path) -> Result<PathBuf> {
+    match from.ancestors().find(|dir| dir.join("workloads").is_dir()) {
+        Some(root) => Ok(root.into()),
+        None => bail!(
+            "no `workloads` folder in {} or above: run isobench inside its checkout, or set ISOBENCH_ROOT",
+            from.display()
+        ),
+    }
+}
+
+/// The folder of our programs: that of this one, or its parent where this is a test or a bench (`deps/`).
+fn programs() -> Result<PathBuf> {
+    if let Some(dir) = env::var_os("ISOBENCH_PROGRAMS") {
+        return Ok(PathBuf::from(dir));
+    }
+    let exe = env::current_exe().context("path of this program")?;
+    let dir = exe.parent().context("folder of this program")?;
+    Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir).into() } else { dir.into() })
+}
+
+/// Milliseconds since the Unix epoch: for people and file names, never for durations.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// A new run's id: UTC date and time to the millisecond, so that ids sort by time.
+pub fn new_run_id() -> String {
+    let format = time::macros::format_description!("[year][month][day]-[hour][minute][second]-[subsecond digits:3]");
+    time::UtcDateTime::now().format(&format).expect("a fixed format of numbers")
+}

@@ -1,0 +1,179 @@
+//! Which cells there are, and what a visit to each does.
+
+use crate::experiments::FOOTPRINT_STEPS;
+use crate::guests::Built;
+use crate::protocol::{Series, Visit};
+use isobench_core::run::Absent;
+use isobench_core::{Availability, Cell, CellEntry, Description, Experiment, Flag, Limits};
+use std::time::Duration;
+
+/// The workload on which quick runs (and the headline) take footprint and throughput.
+pub const HEADLINE_WORKLOAD: &str = "echo";
+
+/// Which cells are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Keep cells whose name contains one of these; empty keeps all.
+    pub only: Vec<String>,
+    /// Drop cells whose name contains one of these.
+    pub skip: Vec<String>,
+    /// Only the small case of each workload.
+    pub small_only: bool,
+}
+
+impl Filter {
+    /// Whether `name` (`backend/variant/guest/workload/case`) is wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        (self.only.is_empty() || self.only.iter().any(|p| name.contains(p.as_str())))
+            && !self.skip.iter().any(|p| name.contains(p.as_str()))
+    }
+
+    /// Whether a hidden backend was asked for by name.
+    pub fn names(&self, backend: &str) -> bool {
+        self.only.iter().any(|p| p.split('/').next() == Some(backend))
+    }
+}
+
+/// Every cell that can run here and is wanted, and every pair that cannot, with its reason.
+pub fn cells(
+    backends: &[(Description, Availability)],
+    workloads: &[Built],
+    filter: &Filter,
+    quick: bool,
+) -> (Vec<CellEntry>, Vec<Absent>) {
+    let mut entries: Vec<CellEntry> = Vec::new();
+    let mut absent = Vec::new();
+    for (description, availability) in backends {
+        for variant in &description.variants {
+            for &guest in &variant.guests {
+                for built in workloads {
+                    let what = format!("{}/{}/{guest}/{}", description.backend, variant.name, built.workload.name);
+                    if let Some(Err(reason)) = built.artifacts.get(&guest) {
+                        if filter.wants(&format!("{what}/")) {
+                            absent.push(Absent { what, reason: reason.clone() });
+                        }
+                        continue;
+                    }
+                    if !built.artifacts.contains_key(&guest) || !availability.is_available() {
+                        continue;
+                    }
+                    for case in wanted_cases(built, filter) {
+                        let cell = Cell {
+                            backend: description.backend.clone(),
+                            variant: variant.name.clone(),
+                            guest,
+                            workload: built.workload.name.clone(),
+                            case,
+                        };
+                        if filter.wants(&cell.to_string()) {
+                            let experiments = experiments(&cell, quick);
+                            let flags = availability.is_emulated().then_some(Flag::Emulated).into_iter().collect();
+                            entries.push(CellEntry {
+                                id: entries.len() as u32,
+                                cell,
+                                experiments,
+                                blocks: 0,
+                                flags,
+                                faults: Vec::new(),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    (entries, absent)
+}
+
+fn wanted_cases(built: &Built, filter: &Filter) -> Vec<String> {
+    let names = built.workload.cases.iter().map(|c| c.name.clone());
+    if !filter.small_only {
+        return names.collect();
+    }
+    let small = built.workload.cases.iter().find(|c| c.name == "small").unwrap_or(&built.workload.cases[0]);
+    vec![small.name.clone()]
+}
+
+fn experiments(cell: &Cell, quick: bool) -> Vec<Experiment> {
+    if quick && cell.workload != HEADLINE_WORKLOAD {
+        return vec![Experiment::ColdStart, Experiment::WarmCall];
+    }
+    Experiment::ALL.to_vec()
+}
+
+/// The visits that answer a cell's experiments.
+pub fn visits(entry: &CellEntry, description: &Description, quick: bool) -> Vec<Visit> {
+    let emulated = entry.flags.contains(&Flag::Emulated);
+    let mut visits = Vec::new();
+    if entry.experiments.contains(&Experiment::ColdStart) {
+        visits.push(cold_start(description.in_process, emulated, quick));
+    }
+    if entry.experiments.contains(&Experiment::Footprint) {
+        visits.push(footprint(description, emulated, quick));
+    }
+    if entry.experiments.contains(&Experiment::Throughput) {
+        visits.push(throughput(emulated, quick));
+    }
+    visits
+}
+
+fn cold_start(in_process: bool, emulated: bool, quick: bool) -> Visit {
+    // In process, the first start of a block is told apart, so a block needs several; outside, a block is one boundary.
+    let starts = match (in_process, quick, emulated) {
+        (true, true, _) => 10,
+        (true, false, _) => 30,
+        (false, true, _) | (false, false, true) => 1,
+        (false, false, false) => 5,
+    };
+    let series = match (quick, emulated) {
+        (true, false) => Series { min_calls: 100, min_ms: 50, max_calls: 2_000, max_ms: 400 },
+        (true, true) => Series { min_calls: 50, min_ms: 50, max_calls: 500, max_ms: 600 },
+        (false, false) => Series { min_calls: 300, min_ms: 500, max_calls: 20_000, max_ms: 3_000 },
+        (false, true) => Series { min_calls: 100, min_ms: 500, max_calls: 2_000, max_ms: 6_000 },
+    };
+    Visit::ColdStart { starts, warm: Some(series) }
+}
+
+fn footprint(description: &Description, emulated: bool, quick: bool) -> Visit {
+    let most = match (description.in_process, emulated, quick) {
+        (true, _, true) => 64,
+        (true, _, false) => 256,
+        (false, true, true) => 2,
+        (false, true, false) => 4,
+        (false, false, true) => 8,
+        (false, false, false) => 16,
+    };
+    let most = most.min(description.footprint_instances);
+    Visit::Footprint { instances: FOOTPRINT_STEPS.into_iter().filter(|&n| n <= most).collect() }
+}
+
+fn throughput(emulated: bool, quick: bool) -> Visit {
+    let duration_ms = match (quick, emulated) {
+        (true, _) => 250,
+        (false, false) => 1_000,
+        (false, true) => 2_000,
+    };
+    Visit::Throughput { warm: vec![1, 2, 4], fresh: if quick { vec![1] } else { vec![1, 2, 4] }, duration_ms }
+}
+
+/// An unrecorded visit: fills the page cache and the caches of `deploy`.
+pub fn page_cache_visit() -> Visit {
+    Visit::ColdStart { starts: 1, warm: None }
+}
+
+/// The last resort: how long the coordinator waits for a whole block before it kills the runner. Every wait inside the
+/// block has its own, shorter deadline; this one holds where the runner itself hangs.
+pub fn block_deadline(visit: &Visit, limits: &Limits, emulated: bool) -> Duration {
+    let instance = limits.start_deadline(emulated) + limits.call_deadline(emulated) + limits.stop_deadline();
+    let (instances, rest) = match visit {
+        Visit::ColdStart { starts, warm } => (*starts, Duration::from_millis(warm.map_or(0, |w| w.max_ms))),
+        Visit::Footprint { instances } => (instances.iter().copied().max().unwrap_or(0) + 1, Duration::ZERO),
+        Visit::Throughput { warm, fresh, duration_ms } => {
+            let lanes = warm.iter().sum::<u32>() + fresh.iter().sum::<u32>();
+            (lanes, Duration::from_millis(*duration_ms) * (warm.len() + fresh.len()) as u32)
+        }
+    };
+    // Many instances do not each hang for their whole deadline: the first that does ends the visit. Three stand for
+    // one that hangs, one that just does not, and the engine's own start.
+    instance * instances.min(3) + rest * 2 + Duration::from_millis(50) * instances + Duration::from_secs(10)
+}

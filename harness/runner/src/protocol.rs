@@ -1,0 +1,111 @@
+//! The runner protocol: JSON lines over a runner's standard streams.
+//!
+//! | command | stdin | stdout |
+//! |---|---|---|
+//! | `describe` | | a [`Description`](isobench_core::Description) |
+//! | `probe` | a [`RunContext`] | an [`Availability`](isobench_core::Availability) |
+//! | `own` | a [`RunContext`] line, then open until the run ends | an [`Owned`] line once prepared |
+//! | `block` | a [`BlockRequest`] | [`Event`] lines |
+//! | `clean` | a [`CleanRequest`] | a JSON list of lines |
+
+use crate::backend::{RunContext, Target};
+use isobench_core::{CellId, Fault, Record};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One visit to a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlockRequest {
+    /// Where the run lives.
+    pub ctx: RunContext,
+    /// What `own` wrote down.
+    pub prepared: serde_json::Value,
+    /// The cell's id, copied into every record.
+    pub cell: CellId,
+    /// The block's number, copied into every record.
+    pub block: u32,
+    /// What to deploy.
+    pub target: Target,
+    /// The request's bytes.
+    pub input: PathBuf,
+    /// SHA-256 of the expected answer.
+    pub expected_sha256: String,
+    /// In-process backend: the first start is told apart.
+    pub in_process: bool,
+    /// What to do.
+    pub visit: Visit,
+}
+
+/// What to do in one visit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visit {
+    /// `starts` cold starts; on the last instance a series of warm calls, if asked for.
+    ColdStart {
+        /// How many.
+        starts: u32,
+        /// The warm series.
+        warm: Option<Series>,
+    },
+    /// Memory at each number of instances, ascending; 0 is always read first.
+    Footprint {
+        /// The numbers.
+        instances: Vec<u32>,
+    },
+    /// Closed loop on warm instances, and with a fresh instance per request.
+    Throughput {
+        /// Concurrencies, each measured for `duration_ms` on warm instances.
+        warm: Vec<u32>,
+        /// The same with a fresh instance per request.
+        fresh: Vec<u32>,
+        /// How long each measurement lasts; the last request may end later.
+        duration_ms: u64,
+    },
+}
+
+/// How long a warm series is: until both minima are met, or either maximum is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Series {
+    /// Least calls.
+    pub min_calls: u32,
+    /// Least time.
+    pub min_ms: u64,
+    /// Most calls.
+    pub max_calls: u32,
+    /// Most time.
+    pub max_ms: u64,
+}
+
+/// A line from a block's runner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// Something measured, or the fault that ended the visit.
+    Record(Record),
+    /// The visit is over; nothing follows.
+    Done,
+}
+
+/// What `own` writes once the backend is prepared, or why it is not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owned {
+    /// Ready for blocks.
+    Prepared {
+        /// [`Prepared::record`](crate::Prepared::record).
+        record: serde_json::Value,
+        /// How long it took.
+        took_ns: u64,
+    },
+    /// It failed: every cell of the backend becomes an error row.
+    Failed(Fault),
+}
+
+/// What `clean` is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CleanRequest {
+    /// Where to work.
+    pub ctx: RunContext,
+    /// State folders of runs whose coordinator is gone.
+    pub dead: Vec<PathBuf>,
+}
