@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+#[cfg(target_os = "linux")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -45,7 +47,9 @@ pub trait Guest {
 pub fn serve<G: Guest>(name: &str, load: impl FnOnce(&Args) -> Result<G, AgentFault>) -> ExitCode {
     #[cfg(target_os = "linux")]
     if init::is_init() {
-        init::end_machine(init::set_up().and_then(|args| run(name, &args, load)));
+        // A panic that left this function would end init, and the kernel with it, which then hangs until the deadline.
+        let life = AssertUnwindSafe(|| init::set_up().and_then(|args| run(name, &args, load)));
+        init::end_machine(catch_unwind(life).unwrap_or_else(|_| Err(format!("{name} panicked"))));
     }
     let args = match Args::parse(std::env::args_os().skip(1)) {
         Ok(args) => args,
