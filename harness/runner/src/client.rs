@@ -58,16 +58,17 @@ pub fn discover(programs: &Path) -> Vec<Result<Runner, Fault>> {
         })
         .collect();
     paths.sort();
-    paths
-        .into_iter()
-        .map(|program| {
-            let description = ask(&program, "describe", &(), Path::new(""), DESCRIBE_DEADLINE)?;
-            Ok(Runner { program, description })
-        })
-        .collect()
+    paths.into_iter().map(Runner::at).collect()
 }
 
 impl Runner {
+    /// Asks the program at a path what it is.
+    pub fn at(program: impl Into<PathBuf>) -> Result<Runner, Fault> {
+        let program = program.into();
+        let description = ask(&program, "describe", &(), Path::new(""), DESCRIBE_DEADLINE)?;
+        Ok(Runner { program, description })
+    }
+
     /// Asks whether the backend can run here. A runner that dies or hangs makes it unavailable, with that reason.
     pub fn probe(&self, ctx: &RunContext) -> Availability {
         ask(&self.program, "probe", ctx, &ctx.state, PREPARE_DEADLINE).unwrap_or_else(|fault| {

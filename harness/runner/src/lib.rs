@@ -25,6 +25,7 @@ pub mod protocol;
 pub mod reap;
 pub mod serve;
 pub mod stopwatch;
+pub mod testing;
 
 pub use backend::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target};
 pub use stopwatch::{Deadline, Phases};
