@@ -1,1 +1,20 @@
-//! Summary to HTML, terminal table, CSV and Markdown.
+//! Summary to HTML and terminal table. Nothing here measures, and nothing here sees a backend: a report is made from
+//! `run.json` and `samples.jsonl` alone and can be deleted and made again.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`units`] | units and rounding, the only place where a number loses digits |
+//! | [`rows`] | which workload is shown first, and its rows |
+//! | [`answer`] | the answer in sentences |
+//! | [`html`] | one self-contained page a run, and the index of all runs |
+//! | [`terminal`] | the table printed after a run, the line printed after a cell |
+//! | [`files`] | reads a run's folder, writes its report |
+
+pub mod answer;
+pub mod files;
+pub mod html;
+pub mod rows;
+pub mod terminal;
+pub mod units;
+
+pub use files::{ReportError, write};

@@ -67,7 +67,7 @@ fn compare(backend: &dyn Backend, make: &dyn Fn(&BlockRequest) -> Box<dyn ByHand
     let prepared = backend.open(&block.ctx, &block.prepared)?;
     let deployment = prepared.deploy(&block.ctx, &block.target)?;
     let mut by_hand = make(block);
-    let mut harness = || -> Result<u64, Fault> { experiments::one_cold_start(block, deployment.as_ref()) };
+    let harness = || -> Result<u64, Fault> { experiments::one_cold_start(block, deployment.as_ref()) };
     // The first pair pays for what a process does once; it is not counted on either side.
     harness()?;
     by_hand.cold_start();
