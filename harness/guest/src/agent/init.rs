@@ -104,14 +104,14 @@ fn find_port(name: &str) -> Option<OsString> {
     })
 }
 
-/// Says what went wrong, if anything did, on the kernel's log, and ends the machine. Nothing is worth a sync.
+/// Says on the console what went wrong, if anything did, and ends the machine. Nothing is worth a sync.
 pub(super) fn end_machine(outcome: Result<(), String>) -> ! {
     if let Err(message) = outcome {
-        let log = OpenOptions::new().write(true).open("/dev/kmsg");
-        let log = log.or_else(|_| OpenOptions::new().write(true).open("/dev/console"));
-        if let Ok(mut log) = log {
-            // The level of an emergency (`<0>`): the kernel runs with `loglevel=0` and would keep anything less to itself.
-            let _ = writeln!(log, "<0>isobench agent: {message}");
+        // Not the kernel's log: under `loglevel=0`, which a fast boot wants, no level of it reaches the console.
+        if let Ok(mut console) = OpenOptions::new().write(true).open("/dev/console") {
+            let _ = writeln!(console, "isobench agent: {message}");
+            // SAFETY: the descriptor is open. Without the wait the machine ends before a serial line has sent the text.
+            unsafe { libc::tcdrain(console.as_raw_fd()) };
         }
     }
     reboot()
