@@ -149,7 +149,12 @@ impl TestBed {
 
     /// Runs a block and asserts that nothing of it is left.
     pub fn run(&self, request: &BlockRequest) -> Outcome {
-        let outcome = Outcome(self.runner.block(request, BLOCK_DEADLINE));
+        self.run_within(request, BLOCK_DEADLINE)
+    }
+
+    /// The same with a deadline for the whole block, for one that is meant to hang.
+    pub fn run_within(&self, request: &BlockRequest, deadline: Duration) -> Outcome {
+        let outcome = Outcome(self.runner.block(request, deadline));
         assert_nothing_left(&request.ctx);
         outcome
     }

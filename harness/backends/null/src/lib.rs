@@ -1,1 +1,153 @@
-//! A scripted backend for tests.
+//! A scripted backend: its guests are scripts that sleep, hang, crash, answer wrongly, print garbage or leave a process
+//! behind. The tests of the coordinator and the overhead bench use it; runs leave it out unless it is named.
+//!
+//! [`script::Script`] is what can be written in a script, [`Null`] the backend.
+
+pub mod script;
+
+use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, VariantInfo};
+use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
+use script::{Misdeed, Script};
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+
+/// The backend.
+pub struct Null;
+
+impl Backend for Null {
+    fn describe(&self) -> Description {
+        Description {
+            backend: "null".into(),
+            model: Model::Null,
+            variants: vec![VariantInfo {
+                name: "scripted".into(),
+                guests: Guest::ALL.into(),
+                prepared: "the script, read".into(),
+                shared: "everything: there is no boundary".into(),
+            }],
+            in_process: true,
+            hidden: true,
+            footprint_instances: 256,
+        }
+    }
+
+    fn probe(&self, _ctx: &RunContext) -> Availability {
+        Availability::Available { versions: BTreeMap::new(), emulated: false, notes: Vec::new() }
+    }
+
+    fn prepare(&self, _ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
+        Ok(Box::new(Daemon::start()?))
+    }
+
+    fn open(&self, _ctx: &RunContext, _record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
+        Ok(Box::new(Opened))
+    }
+}
+
+/// What the owner holds: a process that stands for a private daemon, so that tests see what becomes of one.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start() -> Result<Daemon, Fault> {
+        // No parent-death signal: an owner that is killed leaves it, and the coordinator has to find it.
+        let child = Command::new("sleep").arg("86400").stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        child.map(Daemon).map_err(|e| Fault::backend(format!("sleep: {e}")))
+    }
+}
+
+impl Prepared for Daemon {
+    fn record(&self) -> serde_json::Value {
+        serde_json::json!({ "daemon": self.0.id() })
+    }
+
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+        Opened.deploy(ctx, target)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Opened;
+
+impl Prepared for Opened {
+    fn deploy(&self, _ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+        let script = Script::read(&target.artifact)?;
+        if script.fault == Some(Misdeed::HangDeploy) {
+            script::hang();
+        }
+        Ok(Box::new(Deployed { script }))
+    }
+}
+
+struct Deployed {
+    script: Script,
+}
+
+impl Deployment for Deployed {
+    fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault> {
+        if self.script.grandchild {
+            script::leave_grandchild()?;
+        }
+        phases.end("create");
+        if self.script.fault == Some(Misdeed::HangStart) {
+            script::hang();
+        }
+        script::take_time(self.script.start_us, deadline, "the script's start")?;
+        // Not zero, so that the allocator cannot answer with pages that nobody has touched.
+        let memory = vec![1; self.script.memory_kib << 10];
+        Ok(Box::new(Scripted { script: self.script.clone(), calls: 0, memory }))
+    }
+
+    fn footprint(&self) -> Attribution {
+        Attribution::this_process()
+    }
+}
+
+struct Scripted {
+    script: Script,
+    calls: u32,
+    memory: Vec<u8>,
+}
+
+impl Instance for Scripted {
+    fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault> {
+        script::take_time(self.script.call_us, deadline, "the script's call")?;
+        let well = self.calls < self.script.after_calls;
+        self.calls += 1;
+        let answer = request.to_vec();
+        let Some(misdeed) = self.script.fault.filter(|_| !well) else { return Ok(answer) };
+        match misdeed {
+            Misdeed::HangDeploy | Misdeed::HangStart | Misdeed::HangStop => {}
+            Misdeed::HangCall => script::hang(),
+            Misdeed::Crash => script::die_of(libc::SIGSEGV),
+            Misdeed::Abort => script::die_of(libc::SIGABRT),
+            Misdeed::OutOfMemory => {
+                eprintln!("memory allocation of 1073741824 bytes failed");
+                script::die_of(libc::SIGABRT)
+            }
+            Misdeed::Exit => std::process::exit(0),
+            Misdeed::Throw => return Err(Fault::new(FaultKind::GuestThrow, "Error: as the script wants it")),
+            Misdeed::WrongAnswer => return Ok([&answer[..], b"!"].concat()),
+            Misdeed::GarbageStdout => println!("{{\"record\": nonsense"),
+            Misdeed::GarbageProtocol => script::garble_protocol(),
+        }
+        Ok(answer)
+    }
+
+    fn footprint(&self) -> Attribution {
+        Attribution::this_process()
+    }
+
+    fn stop(self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {
+        if self.script.fault == Some(Misdeed::HangStop) {
+            script::hang();
+        }
+        drop(self.memory);
+        script::take_time(self.script.stop_us, deadline, "the script's stop")
+    }
+}
