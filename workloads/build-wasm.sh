@@ -11,32 +11,35 @@ cd "$(dirname "$0")"
 
 target=wasm32-unknown-unknown
 # Outside the tree, and one for all workloads: the standard library is built once.
-CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/../target}/wasm-guests"
+CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$(cd .. && pwd)/target}/wasm-guests"
 export CARGO_TARGET_DIR
 
-# No path of this machine in the artifact: not of the sources, not of the registry.
-flags="-C panic=abort --remap-path-prefix=$(cd .. && pwd)=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+# No path of this machine in the artifact: not of the sources, not of the registry. The encoded form of the flags is the
+# one that bears a space in a path.
+us=$(printf '\037')
+flags="-Cstrip=symbols$us--remap-path-prefix=$(cd .. && pwd)=.$us--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 
 sysroot=$(rustc --print sysroot 2>/dev/null || true)
-if [ -z "${ISOBENCH_WASM_DEBIAN:-}" ] && [ -d "$sysroot/lib/rustlib/$target" ]; then
+if [ -d "$sysroot/lib/rustlib/$target" ]; then
     compiler=$(rustc --version)
-    build() { cargo build --release --locked --target $target; }
-elif [ -f /usr/lib/rustlib/src/rust/library/std/Cargo.toml ] && linker=$(ls /usr/bin/wasm-ld-* 2>/dev/null | sort -V | tail -n 1) && [ -n "$linker" ]; then
+    flags="$flags$us-Cpanic=abort"
+    build() { cargo build --release $locked --target $target; }
+elif [ -f /usr/lib/rustlib/src/rust/library/std/Cargo.toml ] && [ -x "${linker:=$(ls /usr/bin/wasm-ld-* 2>/dev/null | sort -V | tail -n 1)}" ]; then
     compiler="$(/usr/bin/rustc --version), Debian's, with its standard library built anew"
     # With the standard library built here a panic can be a plain trap: no message is formatted that nobody would see.
-    flags="$flags -Z unstable-options -C panic=immediate-abort --remap-path-prefix=/usr/lib/rustlib/src/rust=rust"
+    flags="$flags$us-Zunstable-options$us-Cpanic=immediate-abort$us--remap-path-prefix=/usr/lib/rustlib/src/rust=rust"
     RUSTC_BOOTSTRAP=1
     RUSTC=/usr/bin/rustc
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
     export RUSTC_BOOTSTRAP RUSTC CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER
-    build() { /usr/bin/cargo build --release --locked --target $target -Z build-std=std,panic_abort; }
+    build() { /usr/bin/cargo build --release $locked --target $target -Z build-std=std,panic_abort; }
 else
     echo "build-wasm.sh: no Rust compiler for $target here. Either of these gives you one:" >&2
     echo "  rustup target add $target" >&2
     echo "  apt-get install rustc-web cargo-web rust-web-src lld-22" >&2
     exit 1
 fi
-export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="$flags -C strip=symbols"
+export CARGO_ENCODED_RUSTFLAGS="$flags"
 
 [ $# -gt 0 ] || set -- */rust
 for name in "$@"; do
@@ -45,6 +48,9 @@ for name in "$@"; do
         echo "build-wasm.sh: workloads/$name/rust/Cargo.toml does not exist" >&2
         exit 1
     fi
+    # A new workload has no lock file yet, and gets one here; commit it.
+    locked=
+    [ ! -f "$name/rust/Cargo.lock" ] || locked=--locked
     (cd "$name/rust" && build)
     cp "$CARGO_TARGET_DIR/$target/release/$name.wasm" "$name/guest.wasm"
     chmod 644 "$name/guest.wasm"

@@ -3,6 +3,9 @@
 //! The host puts these files into the guest's file system: `/isobench.args` (the parameters, one per line; its presence
 //! is what tells a microVM from a container), and, where the kernel needs modules, `/modules/order` (file names under
 //! `/modules`, one per line, in the order of loading).
+//!
+//! On the kernel's command line `panic=-1` turns a kernel that ran out of memory, or an init that was killed, into the end
+//! of the machine instead of a hang; `reboot=t` and QEMU's `-no-reboot` make that end quick.
 
 use std::ffi::{CStr, OsString};
 use std::fs::{self, File, OpenOptions};
