@@ -14,6 +14,8 @@ pub mod agents;
 pub mod backend;
 pub mod channel;
 pub mod client;
+#[cfg(feature = "criterion")]
+pub mod criterion_glue;
 pub mod experiments;
 pub mod guests;
 pub mod machine;
@@ -24,6 +26,7 @@ pub mod plan;
 pub mod protocol;
 pub mod reap;
 pub mod serve;
+pub mod session;
 pub mod stopwatch;
 pub mod testing;
 

@@ -1,0 +1,5 @@
+//! `cargo bench --bench container`.
+
+fn main() -> std::process::ExitCode {
+    isobench_benches::main("container", isobench_core::Model::Container)
+}

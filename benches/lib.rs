@@ -1,0 +1,116 @@
+//! What the five benches share: `cargo bench --bench NAME` is Criterion in front of one model, and from the very same
+//! samples a run under `results/` and a page under `reports/`.
+
+use anyhow::{Context, Result, bail};
+use criterion::Criterion;
+use isobench_core::Model;
+use isobench_core::run::{Order, Plan};
+use isobench_core::workload;
+use isobench_runner::client::{self, INTERRUPTED};
+use isobench_runner::criterion_glue::{self as glue, Action};
+use isobench_runner::guests::{Artifact, Built};
+use isobench_runner::place::{self, Places};
+use isobench_runner::plan::Filter;
+use isobench_runner::session::{Options, Session};
+use std::process::{Command, ExitCode};
+use std::sync::atomic::Ordering;
+
+/// `main` of a bench: every backend of one model.
+pub fn main(name: &str, model: Model) -> ExitCode {
+    match run(name, model) {
+        Ok(()) if INTERRUPTED.load(Ordering::Relaxed) => ExitCode::from(130),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(name: &str, model: Model) -> Result<()> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
+    let args: Vec<String> = std::env::args().collect();
+    let action = Action::of(&args);
+    build_programs()?;
+    let places = Places::find()?;
+    let filter = Filter { small_only: !std::env::var("ISOBENCH_CASES").is_ok_and(|v| v == "all"), ..Filter::default() };
+    let mut criterion = Criterion::default().configure_from_args();
+    if action == Action::List {
+        list(&places, &mut criterion, &filter, model)?;
+        return Ok(());
+    }
+    let options = Options {
+        command: ["cargo", "bench", "--bench", name].map(String::from).into_iter().chain(user_args(&args)).collect(),
+        filter,
+        plan: Plan {
+            seed: place::unix_ms(),
+            order: Order::Sequential,
+            quick: true,
+            budget_ms: None,
+            only: Vec::new(),
+            skip: Vec::new(),
+        },
+        results: (action == Action::Bench).then(|| places.results()),
+        models: vec![model],
+    };
+    let mut session = Session::begin(&places, options, &|step| eprintln!("{step}"))?;
+    if session.run.cells.is_empty() {
+        for backend in &session.run.backends {
+            eprintln!("{}: {:?}", backend.description.backend, backend.availability);
+        }
+        bail!("no cell can run here: see `isobench doctor`");
+    }
+    let measured = glue::bench(&mut criterion, &mut session).and_then(|()| {
+        // With a filter, only what it matched is wanted: footprint and throughput belong to a whole bench.
+        let whole = user_args(&args).iter().all(|a| a.starts_with('-'));
+        if action == Action::Bench && whole { glue::beside(&mut session) } else { Ok(()) }
+    });
+    let early = measured.as_ref().err().map(ToString::to_string);
+    let (run, dir) = session.finish(early)?;
+    criterion.final_summary();
+    if let Some(dir) = dir {
+        let page = isobench_report::write(&dir, &places.reports()).context("writing the report")?;
+        println!("run    {}\nreport {}", dir.path().display(), page.display());
+    }
+    measured?;
+    match run.cells.iter().filter(|c| !c.faults.is_empty()).count() {
+        0 => Ok(()),
+        n => bail!("{n} cells are error rows: see the report"),
+    }
+}
+
+/// `--bench NAME` builds no other package's programs, so the bench builds the runners and agents it needs. Cargo shows
+/// its own progress; where all is built it takes a fraction of a second.
+fn build_programs() -> Result<()> {
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--release", "--workspace", "--bins"])
+        .status()
+        .context("cargo build of the runners")?;
+    if !status.success() {
+        // A machine that cannot build one backend still measures the others.
+        eprintln!("some runners could not be built ({status}): their cells are missing");
+    }
+    Ok(())
+}
+
+fn list(places: &Places, criterion: &mut Criterion, filter: &Filter, model: Model) -> Result<()> {
+    let descriptions = client::discover(&places.programs)
+        .into_iter()
+        .flatten()
+        .map(|r| r.description)
+        .filter(|d| d.model == model)
+        .collect();
+    let mut workloads = Vec::new();
+    for workload in workload::load_all(&places.workloads())? {
+        let workload = workload?;
+        let artifact = || Ok(Artifact { path: Default::default(), sha256: String::new() });
+        workloads.push(Built { artifacts: workload.sources.keys().map(|&g| (g, artifact())).collect(), workload });
+    }
+    glue::list(criterion, &glue::cells_everywhere(descriptions, &workloads, filter));
+    Ok(())
+}
+
+/// What the user gave, without the program and Cargo's own `--bench`.
+fn user_args(args: &[String]) -> Vec<String> {
+    args.iter().skip(1).filter(|a| *a != "--bench").cloned().collect()
+}

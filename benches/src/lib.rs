@@ -1,1 +1,0 @@
-//! cargo bench, one bench per backend.

@@ -1,0 +1,78 @@
+//! `isobench check`: every case once on every guest, verified. How a fixture's author tests it.
+
+use crate::progress::Progress;
+use anyhow::{Result, bail};
+use isobench_core::run::{Order, Plan};
+use isobench_core::{CellId, Model, Record};
+use isobench_runner::place::Places;
+use isobench_runner::plan::{self, Filter};
+use isobench_runner::session::{Options, Session};
+use std::process::ExitCode;
+
+/// Run every case once on every guest and verify the answers; nothing is recorded
+///
+/// Uses the backends that start at once (process, v8, wasmtime); --all adds containers and microVMs.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this workload
+    workload: Option<String>,
+    /// Also behind containers and microVMs
+    #[arg(long)]
+    all: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let places = Places::find()?;
+    let progress = Progress::new();
+    // A cell's name has the workload between slashes.
+    let only: Vec<String> = args.workload.iter().map(|w| format!("/{w}/")).collect();
+    let options = Options {
+        command: std::env::args().collect(),
+        filter: Filter { only: only.clone(), ..Filter::default() },
+        plan: Plan { seed: 0, order: Order::Sequential, quick: true, budget_ms: None, only, skip: Vec::new() },
+        results: None,
+        models: if args.all { Vec::new() } else { vec![Model::Process, Model::Isolate, Model::Wasm] },
+    };
+    let mut session = Session::begin(&places, options, &|step| progress.step(step))?;
+    let about = |name: &str| args.workload.as_deref().is_none_or(|w| w == name);
+    let mut failed = 0;
+    for error in session.broken.iter().filter(|e| about(&folder(e))) {
+        failed += 1;
+        progress.line(&format!("✗ {error}"));
+    }
+    for absent in session.run.absent.iter().filter(|a| !a.what.starts_with("workload ")) {
+        failed += 1;
+        progress.line(&format!("✗ {}: {}", absent.what, absent.reason));
+    }
+    for backend in session.run.backends.iter().filter(|b| !b.availability.is_available()) {
+        if let isobench_core::Availability::Unavailable { reason, remedy } = &backend.availability {
+            progress.line(&format!("– {} cannot run here: {reason}; to fix: {remedy}", backend.description.backend));
+        }
+    }
+    if session.run.cells.is_empty() && failed == 0 {
+        progress.finish();
+        bail!("nothing to check: no workload `{}` (see `isobench list`)", args.workload.as_deref().unwrap_or("*"));
+    }
+    let ids: Vec<CellId> = session.run.cells.iter().map(|c| c.id).collect();
+    for &id in &ids {
+        let name = session.entry(id).cell.to_string();
+        progress.step(&name);
+        let records = session.visit(id, &plan::page_cache_visit(), None)?;
+        let fault = records.iter().find_map(|r| if let Record::Fault(f) = r { Some(&f.fault) } else { None });
+        match fault {
+            None => progress.line(&format!("✓ {name}")),
+            Some(fault) => {
+                failed += 1;
+                progress.line(&format!("✗ {name}: {fault}"));
+            }
+        }
+    }
+    session.finish(None)?;
+    progress.finish();
+    println!("{} passed, {failed} failed", ids.len().saturating_sub(failed));
+    Ok(super::finished(failed > 0))
+}
+
+fn folder(error: &isobench_core::workload::WorkloadError) -> String {
+    error.file.parent().and_then(|p| p.file_name()).unwrap_or_default().to_string_lossy().into_owned()
+}

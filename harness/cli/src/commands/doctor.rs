@@ -1,0 +1,108 @@
+//! `isobench doctor`: what can run here, which versions, what is missing and how to get it.
+
+use anyhow::{Result, bail};
+use isobench_core::{Availability, Guest, workload};
+use isobench_runner::place::{self, Places};
+use isobench_runner::reap::StateDir;
+use isobench_runner::{RunContext, client, guests, machine, session};
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Say what can run here, which versions, what is missing and how to get it
+///
+/// Fetches and caches what a run would need first (a guest kernel, the KVM probe's answer). Exit code 0 where at least
+/// one backend can run; with --strict, 0 only where all can.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Fail unless every backend and every guest can run
+    #[arg(long)]
+    strict: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let places = Places::find()?;
+    let state = StateDir::create(&places.state, &format!("doctor-{}", place::new_run_id()))?;
+    let (runners, broken): (Vec<_>, Vec<_>) = client::discover(&places.programs).into_iter().partition(Result::is_ok);
+    let runners: Vec<_> = runners.into_iter().flatten().filter(|r| !r.description.hidden).collect();
+    if runners.is_empty() {
+        bail!("no isobench-runner-* program in {}: `make build` builds them", places.programs.display());
+    }
+    let availabilities = session::probe_all(&runners, |name| RunContext {
+        run: "doctor".into(),
+        state: state.path().join(name),
+        cache: places.cache.clone(),
+        programs: places.programs.clone(),
+    });
+    let absent_guests = absent_guests(&places)?;
+    let machine = machine::describe();
+    if args.json {
+        let backends: Vec<_> = runners
+            .iter()
+            .zip(&availabilities)
+            .map(|(r, a)| json!({ "description": r.description, "availability": a }))
+            .collect();
+        let broken: Vec<String> = broken.iter().filter_map(|b| Some(b.as_ref().err()?.to_string())).collect();
+        let all = json!({
+            "isobench": env!("CARGO_PKG_VERSION"), "machine": machine, "backends": backends,
+            "broken_runners": broken, "absent_guests": absent_guests, "cache": places.cache, "state": places.state,
+        });
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        println!(
+            "{} · {} cores · {} · kernel {} · cgroup {}",
+            machine.cpu, machine.cores, machine.os, machine.kernel, machine.cgroup
+        );
+        for (runner, availability) in runners.iter().zip(&availabilities) {
+            print_backend(&runner.description.backend, &runner.description.model.to_string(), availability);
+        }
+        for fault in broken.iter().filter_map(|b| b.as_ref().err()) {
+            println!("✗ {fault}");
+        }
+        for line in &absent_guests {
+            println!("✗ {line}");
+        }
+    }
+    let available = availabilities.iter().filter(|a| a.is_available()).count();
+    let enough = match args.strict {
+        true => available == availabilities.len() && broken.is_empty() && absent_guests.is_empty(),
+        false => available > 0,
+    };
+    Ok(if enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_backend(name: &str, model: &str, availability: &Availability) {
+    match availability {
+        Availability::Available { versions, emulated, notes } => {
+            let versions: Vec<String> = versions.iter().map(|(part, version)| format!("{part} {version}")).collect();
+            let emulated = if *emulated { " · EMULATED processor" } else { "" };
+            println!("✓ {name} ({model}){emulated}  {}", versions.join(", "));
+            for note in notes {
+                println!("    {note}");
+            }
+        }
+        Availability::Unavailable { reason, remedy } => {
+            println!("✗ {name} ({model})  {reason}");
+            println!("    to fix: {remedy}");
+        }
+    }
+}
+
+/// Guests that cannot be built here, and broken fixtures.
+fn absent_guests(places: &Places) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for loaded in workload::load_all(&places.workloads())? {
+        match loaded {
+            Ok(workload) => {
+                let built = guests::build(places, workload, &|line| eprintln!("{line}"));
+                let absent =
+                    built.artifacts.iter().filter_map(|(guest, a): (&Guest, _)| Some((guest, a.as_ref().err()?)));
+                lines.extend(absent.map(|(guest, reason)| format!("{} {guest}: {reason}", built.workload.name)));
+            }
+            Err(error) => lines.push(error.to_string()),
+        }
+    }
+    Ok(lines)
+}

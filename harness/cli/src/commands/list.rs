@@ -1,0 +1,70 @@
+//! `isobench list`: workloads and cells. Asks the backends what they are, not whether they can run: cheap.
+
+use anyhow::Result;
+use isobench_core::{Availability, workload};
+use isobench_runner::client;
+use isobench_runner::guests::{Artifact, Built};
+use isobench_runner::place::Places;
+use isobench_runner::plan::{self, Filter};
+use std::process::ExitCode;
+
+/// List the workloads, or with --cells every cell's name
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print the name of every cell: what --only and --skip match against
+    #[arg(long)]
+    cells: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let places = Places::find()?;
+    let mut workloads = Vec::new();
+    let mut broken = false;
+    for loaded in workload::load_all(&places.workloads())? {
+        match loaded {
+            Ok(workload) => workloads.push(workload),
+            Err(error) => {
+                broken = true;
+                eprintln!("isobench: {error}");
+            }
+        }
+    }
+    if !args.cells {
+        for workload in &workloads {
+            let cases: Vec<&str> = workload.cases.iter().map(|c| c.name.as_str()).collect();
+            let guests: Vec<String> = workload.sources.keys().map(ToString::to_string).collect();
+            println!(
+                "{:10} {}\n{:10} cases {}; guests {}",
+                workload.name,
+                workload.summary,
+                "",
+                cases.join(", "),
+                guests.join(", ")
+            );
+        }
+        return Ok(super::finished(broken));
+    }
+    let backends: Vec<_> = client::discover(&places.programs)
+        .into_iter()
+        .flatten()
+        .filter(|r| !r.description.hidden)
+        .map(|r| {
+            let everywhere =
+                Availability::Available { versions: Default::default(), emulated: false, notes: Vec::new() };
+            (r.description, everywhere)
+        })
+        .collect();
+    // Names need no artifact, so nothing is built: every guest that has a source counts as there.
+    let named: Vec<Built> = workloads
+        .into_iter()
+        .map(|workload| {
+            let artifact = || Ok(Artifact { path: Default::default(), sha256: String::new() });
+            Built { artifacts: workload.sources.keys().map(|&guest| (guest, artifact())).collect(), workload }
+        })
+        .collect();
+    let (cells, _) = plan::cells(&backends, &named, &Filter::default(), false);
+    for entry in cells {
+        println!("{}", entry.cell);
+    }
+    Ok(super::finished(broken))
+}

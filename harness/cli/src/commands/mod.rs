@@ -1,0 +1,18 @@
+//! One file per subcommand.
+
+pub mod check;
+pub mod clean;
+pub mod doctor;
+pub mod list;
+pub mod report;
+pub mod run;
+
+use std::process::ExitCode;
+
+/// Finished, but some cells are error rows or some fixture is broken.
+pub const SOME_FAILED: u8 = 3;
+
+/// The exit code of a command that went through all it had to do.
+pub fn finished(any_failed: bool) -> ExitCode {
+    if any_failed { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,217 @@
+//! `isobench run`: measures, and ends with a table and the path of the report.
+
+use crate::progress::{Progress, expected_left};
+use crate::schedule::{Planned, Schedule};
+use anyhow::{Context, Result, bail};
+use isobench_core::run::{Order, Plan};
+use isobench_core::store::RunDir;
+use isobench_core::{CellId, Flag, Record, RunFile};
+use isobench_report::terminal;
+use isobench_runner::place::Places;
+use isobench_runner::plan::Filter;
+use isobench_runner::protocol::Visit;
+use isobench_runner::session::{Options, Session, SessionError};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long a quick run may take: every cell once first, whatever that takes.
+const QUICK_BUDGET: Duration = Duration::from_secs(240);
+/// How long a full run may take.
+const FULL_BUDGET: Duration = Duration::from_secs(45 * 60);
+
+/// Measure, verify and plot: every cell once, then the cheap ones again until the budget is spent
+///
+/// Samples go to results/<run>/, the report to reports/<run>/index.html. A backend that cannot run here costs its row,
+/// a cell that fails becomes an error row, and the run goes on. Ctrl-C keeps what was measured and writes the report.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Small cases only, footprint and throughput on `echo` only
+    #[arg(long)]
+    quick: bool,
+    /// Only cells whose name contains PATTERN (may be given several times)
+    #[arg(long, value_name = "PATTERN")]
+    only: Vec<String>,
+    /// No cell whose name contains PATTERN (may be given several times)
+    #[arg(long, value_name = "PATTERN")]
+    skip: Vec<String>,
+    /// Time to spend, such as 90s or 10m; the first round is always finished [default: 4m quick, 45m full]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    budget: Option<Duration>,
+    /// Seed of the shuffle; the same seed visits the same cells in the same order [default: from the clock]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Folder for results/ and reports/ [default: the checkout]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let places = Places::find()?;
+    super::clean::clean(&places).context("cleaning up after a killed run")?;
+    let out = args.out.clone().unwrap_or_else(|| places.root.clone());
+    let budget = args.budget.unwrap_or(if args.quick { QUICK_BUDGET } else { FULL_BUDGET });
+    let seed = args.seed.unwrap_or_else(isobench_runner::place::unix_ms);
+    let progress = Progress::new();
+    let options = Options {
+        command: std::env::args().collect(),
+        filter: Filter { only: args.only.clone(), skip: args.skip.clone(), small_only: args.quick },
+        plan: Plan {
+            seed,
+            order: Order::Shuffled,
+            quick: args.quick,
+            budget_ms: Some(budget.as_millis() as u64),
+            only: args.only.clone(),
+            skip: args.skip.clone(),
+        },
+        results: Some(out.join("results")),
+        models: Vec::new(),
+    };
+    let session = Session::begin(&places, options, &|step| progress.step(step))?;
+    if session.run.cells.is_empty() {
+        progress.finish();
+        bail!("{}", why_no_cells(&session));
+    }
+    let broken = !session.broken.is_empty();
+    let (run, dir) = measure(session, budget, &progress)?;
+    progress.finish();
+    conclude(&run, &dir.context("a run with cells has a folder")?, &out.join("reports"), broken)
+}
+
+fn why_no_cells(session: &Session) -> String {
+    let mut lines = vec![
+        "no cell to measure: see `isobench list --cells` for names and `isobench doctor` for what is missing"
+            .to_string(),
+    ];
+    lines.extend(session.broken.iter().map(ToString::to_string));
+    lines.extend(session.run.absent.iter().map(|a| format!("{}: {}", a.what, a.reason)));
+    lines.join("\n  ")
+}
+
+/// Visits until the plan is done, the budget is spent, or someone stops it. What was measured is kept in every case.
+fn measure(mut session: Session, budget: Duration, progress: &Progress) -> Result<(RunFile, Option<RunDir>)> {
+    let begun = Instant::now();
+    let stopped = rounds(&mut session, budget, begun, progress);
+    progress.step("taking everything down");
+    let early = match &stopped {
+        Ok(()) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    match (session.finish(early), stopped) {
+        // Interrupted: the report of what there is follows, and the exit code tells.
+        (Ok(done), Ok(()) | Err(SessionError::Interrupted)) => Ok(done),
+        (Ok((run, _)), Err(error)) => {
+            Err(error).context(format!("run {} stopped; what was written before is kept", run.id))
+        }
+        (Err(error), Ok(())) => Err(error.into()),
+        (Err(_), Err(error)) => Err(error.into()),
+    }
+}
+
+fn rounds(session: &mut Session, budget: Duration, begun: Instant, progress: &Progress) -> Result<(), SessionError> {
+    let mut planned: Vec<Planned> = Vec::new();
+    for entry in session.run.cells.iter().filter(|c| c.faults.is_empty()) {
+        planned.extend(session.visits(entry.id).into_iter().map(|visit| Planned::new(entry.id, visit)));
+    }
+    let most_blocks = if session.run.plan.quick { 12 } else { 40 };
+    let mut schedule = Schedule::new(session.run.plan.seed, most_blocks);
+    let mut visited = BTreeSet::new();
+    progress.measuring();
+    for round in 0.. {
+        let order = schedule.round(&planned, round, budget.saturating_sub(begun.elapsed()));
+        if order.is_empty() {
+            return Ok(());
+        }
+        for index in order {
+            if round > 0 && begun.elapsed() > budget {
+                return Ok(());
+            }
+            let left =
+                expected_left(&planned, |p| kind(session, p)).max(budget_left(&planned, most_blocks, budget, begun));
+            progress.at(&session.entry(planned[index].cell).cell.to_string(), left);
+            if visited.insert(planned[index].cell) {
+                session.unrecorded_visit(planned[index].cell)?;
+            }
+            one(session, &mut planned[index], round, progress)?;
+        }
+        session.checkpoint()?;
+    }
+    Ok(())
+}
+
+/// Later rounds last until the budget is spent or every visit has its blocks.
+fn budget_left(planned: &[Planned], most_blocks: u32, budget: Duration, begun: Instant) -> Duration {
+    let wanted: Duration =
+        planned.iter().map(|p| p.spent / p.blocks.max(1) * most_blocks.saturating_sub(p.blocks)).sum();
+    wanted.min(budget.saturating_sub(begun.elapsed()))
+}
+
+/// Visits of one kind cost about the same: by model's speed and by what is done.
+fn kind(session: &Session, planned: &Planned) -> u32 {
+    let entry = session.entry(planned.cell);
+    let visit = match planned.visit {
+        Visit::ColdStart { .. } => 0,
+        Visit::Footprint { .. } => 1,
+        Visit::Throughput { .. } => 2,
+    };
+    visit + if entry.flags.contains(&Flag::Emulated) { 10 } else { 0 }
+}
+
+fn one(session: &mut Session, planned: &mut Planned, round: u32, progress: &Progress) -> Result<(), SessionError> {
+    let before = Instant::now();
+    let records = session.visit(planned.cell, &planned.visit, None)?;
+    planned.blocks += 1;
+    planned.spent += before.elapsed();
+    let fault = records.iter().find_map(|r| if let Record::Fault(f) = r { Some(&f.fault) } else { None });
+    planned.failed = fault.is_some();
+    match (fault, &planned.visit) {
+        (Some(fault), _) => progress.line(&line(session, planned.cell, &records, &format!("ERROR {fault}"))),
+        (None, Visit::ColdStart { .. }) if round == 0 => {
+            let emulated = session.entry(planned.cell).flags.contains(&Flag::Emulated);
+            progress.line(&line(session, planned.cell, &records, if emulated { "emulated" } else { "" }));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A first row: the median of this block's cold starts and warm calls.
+fn line(session: &Session, cell: CellId, records: &[Record], note: &str) -> String {
+    let median = |metric: &str| {
+        let mut values: Vec<u64> = records
+            .iter()
+            .filter_map(|r| match r {
+                Record::Samples(s) if s.metric == metric && s.flags.is_empty() => Some(&s.values),
+                _ => None,
+            })
+            .flatten()
+            .copied()
+            .collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).copied()
+    };
+    terminal::progress_line(&session.entry(cell).cell, median("total"), median("call"), note)
+}
+
+fn conclude(run: &RunFile, dir: &RunDir, reports: &std::path::Path, broken: bool) -> Result<ExitCode> {
+    let page = isobench_report::write(dir, reports).context("writing the report")?;
+    let report = isobench_report::read(dir)?;
+    let width = terminal_width();
+    println!("\n{}", terminal::table(run, &report.summary, crate::colour(), width));
+    println!("samples  {}", dir.samples().display());
+    println!("report   {}", page.display());
+    if run.stopped_early.is_some() && isobench_runner::client::INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed) {
+        return Ok(ExitCode::from(130));
+    }
+    Ok(super::finished(broken || run.cells.iter().any(|c| !c.faults.is_empty())))
+}
+
+fn terminal_width() -> Option<u16> {
+    // SAFETY: an all-zero winsize is valid, and the call fills it or fails.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        (libc::ioctl(1, libc::TIOCGWINSZ, &mut size) == 0).then_some(size)
+    };
+    size.map(|s| s.ws_col).filter(|&columns| columns > 0)
+}

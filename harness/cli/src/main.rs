@@ -1,0 +1,76 @@
+//! `isobench`: one workload behind every boundary, measured, verified and plotted.
+
+mod commands;
+mod progress;
+mod schedule;
+
+use clap::{Parser, Subcommand};
+use isobench_runner::client::INTERRUPTED;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+const EXAMPLES: &str = "\
+Examples:
+  isobench doctor                       what can run here, and how to get what cannot
+  isobench run --quick                  the quick comparison: all models, small cases, a few minutes
+  isobench run --only v8 --only docker  two backends, every case
+  isobench run --only /wasm/ --skip qemu --budget 10m
+  isobench check my-workload            every case of one workload once on every guest, verified
+  isobench report                       write the newest run's report again
+  isobench clean                        reap whatever a killed run left
+
+PATTERN is a part of a cell's name, backend/variant/guest/workload/case; `isobench list --cells` prints the names.
+
+Exit codes: 0 everything planned was measured; 1 failed, and the message says why; 2 wrong usage;
+3 finished, but some cells are error rows or some fixture is broken; 130 interrupted.";
+
+/// Measures what isolation costs: the same workload on a plain process, V8 isolates, Wasm instances, containers and
+/// microVMs; cold start, memory and throughput; every answer verified.
+#[derive(Parser)]
+#[command(name = "isobench", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Doctor(commands::doctor::Args),
+    List(commands::list::Args),
+    Check(commands::check::Args),
+    Run(commands::run::Args),
+    Report(commands::report::Args),
+    Clean(commands::clean::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Runners are in groups of their own, so Ctrl-C reaches this program alone, which ends them in order.
+    let handler = ctrlc::set_handler(|| {
+        if !INTERRUPTED.swap(true, Ordering::Relaxed) {
+            eprintln!("\ninterrupted: taking everything down, what was measured is kept");
+        }
+    });
+    let done = handler.map_err(anyhow::Error::from).and_then(|()| match cli.command {
+        Command::Doctor(args) => commands::doctor::run(&args),
+        Command::List(args) => commands::list::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::Clean(args) => commands::clean::run(&args),
+    });
+    match done {
+        Ok(code) => code,
+        Err(_) if INTERRUPTED.load(Ordering::Relaxed) => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("isobench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Colour only on a terminal, and never where `NO_COLOR` is set (no-color.org).
+fn colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}

@@ -1,0 +1,404 @@
+//! One run on this machine, from asking the backends to the last record on disk. Used by `isobench run` and by the
+//! Criterion benches, so that both measure and write alike.
+
+use crate::backend::{RunContext, Target};
+use crate::client::{self, INTERRUPTED, Owner, Runner};
+use crate::guests::{self, Built};
+use crate::machine;
+use crate::place::{self, Places};
+use crate::plan::{self, Filter};
+use crate::protocol::{BlockRequest, Visit};
+use crate::reap::StateDir;
+use crate::stopwatch::nanos;
+use isobench_core::record::BlockRecord;
+use isobench_core::run::{Absent, BackendEntry, CellFault, Plan, SCHEMA_VERSION, WorkloadEntry};
+use isobench_core::store::{RunDir, SampleWriter, StoreError};
+use isobench_core::workload::{self, WorkloadError};
+use isobench_core::{Availability, CellEntry, CellId, Fault, Flag, Model, Record, RunFile, SampleFlag};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The exact command line, for the record.
+    pub command: Vec<String>,
+    /// Which cells.
+    pub filter: Filter,
+    /// Seed, order, budget: copied into `run.json`.
+    pub plan: Plan,
+    /// Where the run's folder goes; `None` writes nothing.
+    pub results: Option<std::path::PathBuf>,
+    /// The models whose backends are asked at all; empty for every model.
+    pub models: Vec<Model>,
+}
+
+/// What can go wrong before or beside measuring. Faults of cells are records, not errors.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The results could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The workloads' folder cannot be read.
+    #[error(transparent)]
+    Workloads(#[from] WorkloadError),
+    /// The state folder could not be made.
+    #[error("{}: {source}; set ISOBENCH_STATE to a folder that can be written", path.display())]
+    State {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No runner program was found.
+    #[error("no isobench-runner-* program in {}: `make build` builds them", .0.display())]
+    NoRunners(std::path::PathBuf),
+    /// No cell matches.
+    #[error("no cell to measure: {0}")]
+    NoCells(String),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A run in progress. Dropping it releases every owner and removes the state folder.
+pub struct Session {
+    /// What `run.json` says so far.
+    pub run: RunFile,
+    /// Workloads that were left out because their fixture is broken: what is wrong, with file and line.
+    pub broken: Vec<WorkloadError>,
+    places: Places,
+    backends: BTreeMap<String, Active>,
+    workloads: BTreeMap<String, Built>,
+    store: Option<(RunDir, SampleWriter)>,
+    next_block: u32,
+    // Last: the owners go first, then the folder they worked in.
+    state: StateDir,
+}
+
+struct Active {
+    runner: Runner,
+    availability: Availability,
+    owner: Option<Owner>,
+}
+
+impl Session {
+    /// Asks the backends, builds the guests, plans the cells, prepares what they share. `say` hears each step.
+    pub fn begin(places: &Places, options: Options, say: &(dyn Fn(&str) + Sync)) -> Result<Session, SessionError> {
+        let id = place::new_run_id();
+        let state = StateDir::create(&places.state, &id)
+            .map_err(|source| SessionError::State { path: places.state.clone(), source })?;
+        let runners = discover(places, &options, say)?;
+
+        say("asking the backends");
+        let availabilities = probe_all(&runners, |name| context(places, &state, &id, &format!("p-{name}")));
+        let (workloads, broken) = build_workloads(places, say)?;
+        interrupted()?;
+
+        let described: Vec<_> =
+            runners.iter().map(|r| r.description.clone()).zip(availabilities.iter().cloned()).collect();
+        let built: Vec<Built> = workloads.values().cloned().collect();
+        let (mut cells, absent) = plan::cells(&described, &built, &options.filter, options.plan.quick);
+        if options.plan.order == isobench_core::run::Order::Sequential {
+            cells.iter_mut().for_each(|c| c.flags.push(Flag::Sequential));
+        }
+        let wanted = |name: &str| cells.iter().any(|c| c.cell.backend == name);
+
+        let names: Vec<String> =
+            runners.iter().map(|r| r.description.backend.clone()).filter(|name| wanted(name)).collect();
+        say(&format!("preparing {}", names.join(", ")));
+        let owners = own_all(&runners, &wanted, |name| context(places, &state, &id, &format!("o-{name}")));
+        interrupted()?;
+
+        let mut backends = BTreeMap::new();
+        let mut entries = Vec::new();
+        for ((runner, availability), owned) in runners.into_iter().zip(availabilities).zip(owners) {
+            let name = runner.description.backend.clone();
+            let (owner, failed) = match owned {
+                Some(Ok(owner)) => (Some(owner), None),
+                Some(Err(fault)) => (None, Some(fault.context("prepare"))),
+                None => (None, None),
+            };
+            if let Some(fault) = failed {
+                for cell in cells.iter_mut().filter(|c| c.cell.backend == name) {
+                    cell.faults.push(CellFault { experiment: cell.experiments[0], fault: fault.clone(), blocks: 0 });
+                }
+            }
+            entries.push(BackendEntry {
+                description: runner.description.clone(),
+                availability: availability.clone(),
+                prepare_ns: owner.as_ref().map(|o| o.took_ns),
+            });
+            backends.insert(name, Active { runner, availability, owner });
+        }
+
+        let run = RunFile {
+            schema: SCHEMA_VERSION,
+            id: id.clone(),
+            command: options.command,
+            isobench: env!("CARGO_PKG_VERSION").into(),
+            started_unix_ms: place::unix_ms(),
+            ended_unix_ms: None,
+            stopped_early: None,
+            plan: options.plan,
+            machine: machine::describe(),
+            backends: entries,
+            workloads: workloads.values().map(workload_entry).collect(),
+            cells,
+            absent: absent.into_iter().chain(broken.iter().map(broken_fixture)).collect(),
+        };
+        let store = match options.results {
+            Some(results) if !run.cells.is_empty() => {
+                let dir = RunDir::new(results.join(&id));
+                dir.write_run(&run)?;
+                let writer = dir.writer()?;
+                Some((dir, writer))
+            }
+            _ => None,
+        };
+        Ok(Session { run, broken, places: places.clone(), backends, workloads, store, next_block: 0, state })
+    }
+
+    /// The run's folder, if it writes one.
+    pub fn dir(&self) -> Option<&RunDir> {
+        self.store.as_ref().map(|(dir, _)| dir)
+    }
+
+    /// A cell's entry.
+    pub fn entry(&self, id: CellId) -> &CellEntry {
+        &self.run.cells[id as usize]
+    }
+
+    /// Whether a cell's instances live in the runner process itself.
+    pub fn in_process(&self, id: CellId) -> bool {
+        self.backends[&self.entry(id).cell.backend].runner.description.in_process
+    }
+
+    /// The visits that answer a cell's experiments.
+    pub fn visits(&self, id: CellId) -> Vec<Visit> {
+        let entry = self.entry(id);
+        plan::visits(entry, &self.backends[&entry.cell.backend].runner.description, self.run.plan.quick)
+    }
+
+    /// One visit whose records are thrown away: fills the page cache. Its faults come again in the recorded visit.
+    pub fn unrecorded_visit(&mut self, id: CellId) -> Result<(), SessionError> {
+        self.block(id, &plan::page_cache_visit());
+        interrupted()
+    }
+
+    /// One block in a fresh runner process, on disk when this returns. An interrupted block is left out whole.
+    pub fn visit(&mut self, id: CellId, visit: &Visit, flag: Option<SampleFlag>) -> Result<Vec<Record>, SessionError> {
+        let at_unix_ms = place::unix_ms();
+        let (steal, pressure) = (machine::steal_ticks(), machine::cpu_pressure_us());
+        let begun = Instant::now();
+        let (block, mut records) = self.block(id, visit);
+        let wall_ns = nanos(begun.elapsed());
+        interrupted()?;
+        for record in &mut records {
+            if let (Record::Samples(samples), Some(flag)) = (record, flag) {
+                samples.flags.push(flag);
+            }
+        }
+        let pressure_us = machine::cpu_pressure_us().zip(pressure).map(|(now, then)| now.saturating_sub(then));
+        records.push(Record::Block(BlockRecord {
+            cell: id,
+            block,
+            at_unix_ms,
+            wall_ns,
+            steal_ppm: steal_ppm(steal, machine::steal_ticks()),
+            cpu_pressure_ppm: pressure_us.map(|us| us * 1_000_000_000 / wall_ns.max(1)),
+        }));
+        if let Some((_, writer)) = &mut self.store {
+            writer.append(&records)?;
+        }
+        note(&mut self.run.cells[id as usize], &records);
+        Ok(records)
+    }
+
+    /// Ends the run: takes down what the cells shared, writes the final `run.json`.
+    pub fn finish(mut self, stopped_early: Option<String>) -> Result<(RunFile, Option<RunDir>), SessionError> {
+        // All owners are told before any is waited for.
+        std::thread::scope(|scope| {
+            for active in self.backends.values_mut() {
+                if let Some(owner) = active.owner.take() {
+                    scope.spawn(|| owner.release());
+                }
+            }
+        });
+        self.run.ended_unix_ms = Some(place::unix_ms());
+        self.run.stopped_early = stopped_early;
+        if let Some((dir, _)) = &self.store {
+            dir.write_run(&self.run)?;
+        }
+        Ok((self.run, self.store.map(|(dir, _)| dir)))
+    }
+
+    /// Writes `run.json` as it stands, so that a killed run keeps its verdicts so far.
+    pub fn checkpoint(&self) -> Result<(), SessionError> {
+        self.store.as_ref().map_or(Ok(()), |(dir, _)| Ok(dir.write_run(&self.run)?))
+    }
+
+    fn block(&mut self, id: CellId, visit: &Visit) -> (u32, Vec<Record>) {
+        let block = self.next_block;
+        self.next_block += 1;
+        let cell = self.run.cells[id as usize].cell.clone();
+        let request = self.request(id, block, visit);
+        let deadline = plan::block_deadline(visit, &request.target.limits, request.target.emulated);
+        (block, self.backends[&cell.backend].runner.block(&request, deadline))
+    }
+
+    /// The request for one block; the overhead bench sends it to by-hand programs as well.
+    pub fn request(&self, id: CellId, block: u32, visit: &Visit) -> BlockRequest {
+        let cell = &self.run.cells[id as usize].cell;
+        let active = &self.backends[&cell.backend];
+        let built = &self.workloads[&cell.workload];
+        let artifact = built.artifacts[&cell.guest].as_ref().expect("planned cells have their artifact");
+        let case = built.workload.cases.iter().find(|c| c.name == cell.case).expect("planned cells have their case");
+        BlockRequest {
+            ctx: context(&self.places, &self.state, &self.run.id, &format!("b{block}")),
+            prepared: active.owner.as_ref().map_or(serde_json::Value::Null, |o| o.record.clone()),
+            cell: id,
+            block,
+            target: Target {
+                workload: cell.workload.clone(),
+                variant: cell.variant.clone(),
+                guest: cell.guest,
+                artifact: artifact.path.clone(),
+                artifact_sha256: artifact.sha256.clone(),
+                limits: built.workload.limits.clone(),
+                emulated: active.availability.is_emulated(),
+            },
+            input: case.input.clone(),
+            expected_sha256: case.expected_sha256.clone(),
+            in_process: active.runner.description.in_process,
+            visit: visit.clone(),
+        }
+    }
+}
+
+fn interrupted() -> Result<(), SessionError> {
+    if INTERRUPTED.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
+}
+
+fn context(places: &Places, state: &StateDir, run: &str, part: &str) -> RunContext {
+    RunContext {
+        run: run.into(),
+        state: state.path().join(part),
+        cache: places.cache.clone(),
+        programs: places.programs.clone(),
+    }
+}
+
+fn discover(places: &Places, options: &Options, say: &dyn Fn(&str)) -> Result<Vec<Runner>, SessionError> {
+    let mut runners = Vec::new();
+    for found in client::discover(&places.programs) {
+        match found {
+            Ok(runner) if !options.models.is_empty() && !options.models.contains(&runner.description.model) => {}
+            Ok(runner) if runner.description.hidden && !options.filter.names(&runner.description.backend) => {}
+            Ok(runner) => runners.push(runner),
+            Err(fault) => say(&format!("a backend is left out: {fault}")),
+        }
+    }
+    if runners.is_empty() {
+        return Err(SessionError::NoRunners(places.programs.clone()));
+    }
+    Ok(runners)
+}
+
+/// Asks every backend at once: a KVM probe boots a guest while another starts nothing but a version command.
+pub fn probe_all(runners: &[Runner], context: impl Fn(&str) -> RunContext + Sync) -> Vec<Availability> {
+    std::thread::scope(|scope| {
+        let context = &context;
+        let threads: Vec<_> =
+            runners.iter().map(|r| scope.spawn(move || r.probe(&context(&r.description.backend)))).collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|_| Availability::unavailable("its probe panicked", "report it")))
+            .collect()
+    })
+}
+
+fn own_all(
+    runners: &[Runner],
+    wanted: &(dyn Fn(&str) -> bool + Sync),
+    context: impl Fn(&str) -> RunContext + Sync,
+) -> Vec<Option<Result<Owner, Fault>>> {
+    std::thread::scope(|scope| {
+        let context = &context;
+        let threads: Vec<_> = runners
+            .iter()
+            .map(|r| {
+                let name = r.description.backend.as_str();
+                wanted(name).then(|| scope.spawn(move || r.own(&context(name))))
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|t| Some(t?.join().unwrap_or_else(|_| Err(Fault::backend("preparing it panicked")))))
+            .collect()
+    })
+}
+
+/// The workloads with their guests built, and the fixtures that are broken. One broken fixture costs its own cells.
+fn build_workloads(
+    places: &Places,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<(BTreeMap<String, Built>, Vec<WorkloadError>), SessionError> {
+    let mut workloads = BTreeMap::new();
+    let mut broken = Vec::new();
+    for loaded in workload::load_all(&places.workloads())? {
+        match loaded {
+            Ok(workload) => {
+                let built = guests::build(places, workload, &|line| say(line));
+                workloads.insert(built.workload.name.clone(), built);
+            }
+            Err(error) => {
+                say(&format!("a workload is left out: {error}"));
+                broken.push(error);
+            }
+        }
+    }
+    Ok((workloads, broken))
+}
+
+fn broken_fixture(error: &WorkloadError) -> Absent {
+    let folder = error.file.parent().and_then(|p| p.file_name()).unwrap_or_default();
+    Absent { what: format!("workload {}", folder.to_string_lossy()), reason: error.to_string() }
+}
+
+fn workload_entry(built: &Built) -> WorkloadEntry {
+    WorkloadEntry {
+        name: built.workload.name.clone(),
+        summary: built.workload.summary.clone(),
+        guests: built
+            .artifacts
+            .iter()
+            .filter_map(|(&guest, a)| Some((guest, a.as_ref().ok()?.sha256.clone())))
+            .collect(),
+    }
+}
+
+/// Counts a block, or notes its fault: each kind once, with its first message.
+fn note(entry: &mut CellEntry, records: &[Record]) {
+    let fault = records.iter().find_map(|r| if let Record::Fault(f) = r { Some(f) } else { None });
+    let Some(record) = fault else {
+        entry.blocks += 1;
+        return;
+    };
+    let known =
+        entry.faults.iter_mut().find(|f| f.experiment == record.experiment && f.fault.kind == record.fault.kind);
+    match known {
+        Some(known) => known.blocks += 1,
+        None => {
+            entry.faults.push(CellFault { experiment: record.experiment, fault: record.fault.clone(), blocks: 1 });
+        }
+    }
+}
+
+fn steal_ppm(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> u64 {
+    let Some(((steal0, all0), (steal1, all1))) = before.zip(after) else { return 0 };
+    let all = all1.saturating_sub(all0);
+    if all == 0 { 0 } else { steal1.saturating_sub(steal0) * 1_000_000 / all }
+}
