@@ -1,0 +1,207 @@
+//! The answer in sentences, computed from the data: one named workload and case, the same guest on every boundary,
+//! never an average over workloads. Names in backticks are code.
+
+use crate::rows::{Row, Table, absent, missing, noun};
+use crate::units::{self, Quantity};
+use isobench_core::run::{Order, RunFile};
+use isobench_core::words::{Flag, Guest, Model};
+use isobench_stats::{Spread, Summary, Verdict};
+
+/// A difference smaller than this is not called one: blocks of one cell differ by as much.
+const NO_DIFFERENCE: f64 = 1.1;
+
+/// What the first screen says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// What each boundary costs: the guest that most models share first, in full; then the others.
+    pub sentences: Vec<String>,
+    /// What is flagged or missing.
+    pub caveats: Vec<String>,
+}
+
+/// The answer of a run, from the rows of its first table.
+pub fn answer(run: &RunFile, summary: &Summary, table: Option<&Table>) -> Answer {
+    let mut answer = Answer::default();
+    if let Some(table) = table {
+        let mut guests: Vec<(Guest, Vec<Row>)> = [Guest::Wasm, Guest::Js, Guest::Native]
+            .into_iter()
+            .map(|guest| (guest, contenders(table, guest)))
+            .filter(|(_, rows)| !rows.is_empty())
+            .collect();
+        // Stable: of guests that equally many models share, Wasm goes first, the one that all five can run.
+        guests.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
+        answer.sentences =
+            guests.iter().enumerate().filter_map(|(i, (guest, rows))| sentence(table, *guest, rows, i == 0)).collect();
+        answer.caveats.extend(emulated(table));
+        answer.caveats.extend(flagged(table));
+    }
+    answer.caveats.extend(run_caveats(run, summary));
+    answer
+}
+
+/// The fastest real row of every model with this guest, by rising cold start.
+fn contenders<'a>(table: &Table<'a>, guest: Guest) -> Vec<Row<'a>> {
+    let mut best: Vec<Row> = Vec::new();
+    for row in table.rows.iter().filter(|r| r.guest() == guest && !r.emulated() && r.cold_start().is_some()) {
+        if !best.iter().any(|b| b.cell.model == row.cell.model) {
+            best.push(*row);
+        }
+    }
+    best
+}
+
+fn artifact(guest: Guest) -> &'static str {
+    match guest {
+        Guest::Native => "native program",
+        Guest::Wasm => "Wasm module",
+        Guest::Js => "script",
+    }
+}
+
+fn sentence(table: &Table, guest: Guest, rows: &[Row], in_full: bool) -> Option<String> {
+    let (first, others) = rows.split_first()?;
+    let value = first.cold_start()?.value;
+    let same = if others.is_empty() { "a" } else { "the same" };
+    let mut text = format!(
+        "With {same} {}, {} answers its first `{}` in {}",
+        artifact(guest),
+        noun(first.cell.model),
+        table.workload,
+        units::time(value)
+    );
+    let sooner: Vec<String> = others.iter().filter_map(|other| compared(first, other)).collect();
+    if !sooner.is_empty() {
+        text += &format!(", {}", list(&sooner));
+    }
+    text += ".";
+    if in_full {
+        text += &costs(first, others);
+    }
+    Some(text)
+}
+
+/// `47 times sooner than a container (405 ms)`; close values are not ranked.
+fn compared(first: &Row, other: &Row) -> Option<String> {
+    let (a, b) = (first.cold_start()?, other.cold_start()?);
+    let overlap = match (a.spread, b.spread) {
+        (Some(a), Some(b)) => a.ends().1 >= b.ends().0,
+        _ => false,
+    };
+    let other = format!("{} ({})", noun(other.cell.model), units::time(b.value));
+    let ratio = b.value / a.value;
+    Some(if ratio < NO_DIFFERENCE || overlap {
+        format!("with no clear difference from {other}")
+    } else {
+        format!("{} times sooner than {other}", units::times(ratio))
+    })
+}
+
+/// What an instance keeps and how often it answers, with the others in brackets.
+fn costs(first: &Row, others: &[Row]) -> String {
+    let bracket = |value: &dyn Fn(&Row) -> Option<String>| {
+        let all: Vec<String> = others
+            .iter()
+            .filter_map(|row| Some(format!("{} {}", noun(row.cell.model).split_once(' ')?.1, value(row)?)))
+            .collect();
+        if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
+    };
+    let memory = |row: &Row| row.memory().map(|slope| units::bytes(slope.value));
+    let rate = |row: &Row| row.throughput().map(|t| Quantity::Rate.show(t.rate.value));
+    let mut text = String::new();
+    if let Some(keeps) = memory(first) {
+        text += &format!(" Each further instance keeps {keeps}{}.", bracket(&memory));
+    }
+    if let Some(answers) = rate(first) {
+        text += &format!(" Once warm, it answers {answers}{}.", bracket(&rate));
+    }
+    text
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+fn emulated(table: &Table) -> Option<String> {
+    let rows: Vec<&Row> = table.rows.iter().filter(|row| row.emulated()).collect();
+    let fastest = rows.iter().find_map(|row| Some((row, row.cold_start()?)))?;
+    let mut names: Vec<String> = rows.iter().map(|row| format!("`{}`", row.name())).collect();
+    names.dedup();
+    Some(format!(
+        "{} ran on an emulated processor (first `{}` in {}, {} guest): not comparable with a real one, and left out of \
+         the sentences above.",
+        list(&names),
+        table.workload,
+        units::time(fastest.1.value),
+        fastest.0.guest()
+    ))
+}
+
+fn flagged(table: &Table) -> Vec<String> {
+    let with = |flag: Flag| {
+        let rows = table.rows.iter().filter(|row| row.cell.has(flag));
+        rows.map(|row| format!("`{}` {}", row.name(), row.guest())).collect::<Vec<String>>()
+    };
+    let said = |flag, what: &str| {
+        let rows = with(flag);
+        if rows.is_empty() { None } else { Some(format!("{what}: {}.", list(&rows))) }
+    };
+    [
+        said(Flag::Noisy, "Noisy, so read the spread before the number"),
+        said(Flag::Unstable, "Warm calls had not settled"),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(few_blocks(table))
+    .collect()
+}
+
+/// How many blocks stand behind the table, where that is too few for an interval.
+fn few_blocks(table: &Table) -> Option<String> {
+    let starts = table.rows.iter().filter_map(|row| row.cell.cold_start.as_ref());
+    let few: Vec<u32> = starts
+        .filter(|s| !matches!(s.total.p50.spread, Some(Spread::Interval { .. })))
+        .map(|s| s.total.blocks)
+        .collect();
+    let (least, most) = (few.iter().min()?, few.iter().max()?);
+    let blocks = if least == most { format!("{least}") } else { format!("{least} to {most}") };
+    let which = if few.len() == table.rows.len() { "The rows" } else { "Some rows" };
+    let plural = if *most == 1 { "block" } else { "blocks" };
+    Some(format!("{which} rest on {blocks} {plural}: median and range of blocks are shown, no interval is claimed."))
+}
+
+fn run_caveats(run: &RunFile, summary: &Summary) -> Vec<String> {
+    let mut caveats = Vec::new();
+    for missing in missing(run) {
+        let what = if missing.model == Model::Null { missing.backend } else { noun(missing.model) };
+        caveats.push(format!("Missing here: {what} (`{}`). {}", missing.backend, missing.reason));
+    }
+    if !absent(run).is_empty() {
+        caveats.push(format!("{} could not be run: see below.", counted(absent(run).len(), "pair")));
+    }
+    let errors = summary.cells.iter().filter(|c| matches!(c.verdict, Verdict::Error { .. })).count();
+    if errors > 0 {
+        caveats.push(format!("{} of {} cells failed and show no number: see errors.", errors, summary.cells.len()));
+    }
+    let left = summary.cells.iter().filter(|c| c.verdict == Verdict::NotMeasured).count();
+    if left > 0 {
+        caveats.push(format!("{} of {} cells were not measured.", left, summary.cells.len()));
+    }
+    if run.plan.order == Order::Sequential {
+        caveats.push("Blocks ran one cell after another, not shuffled: drift of the machine may favour a cell.".into());
+    }
+    if let Some(why) = &run.stopped_early {
+        caveats.push(format!("The run ended before its plan was done: {why}."));
+    } else if run.ended_unix_ms.is_none() {
+        caveats.push("The run has not ended, or was killed: what follows is what it had written.".into());
+    }
+    caveats
+}
+
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") }
+}

@@ -1,0 +1,153 @@
+//! Reads a run's folder and writes its report.
+
+use crate::html::{self, IndexEntry, PageOptions};
+use isobench_core::store::{RunDir, StoreError};
+use isobench_stats::{Accumulator, Summary};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// What can go wrong with a report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The run could not be read.
+    #[error("cannot read the run: {0}")]
+    Run(#[from] StoreError),
+    /// The report could not be written.
+    #[error("cannot write the report: {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl ReportError {
+    fn write(path: &Path) -> impl FnOnce(io::Error) -> ReportError + '_ {
+        move |source| ReportError::Write { path: path.into(), source }
+    }
+}
+
+/// A run, read and summed up.
+#[derive(Debug)]
+pub struct Report {
+    /// `run.json`.
+    pub run: isobench_core::RunFile,
+    /// What it showed.
+    pub summary: Summary,
+    /// The number of the last line of the samples, if it was cut short and left out.
+    pub truncated: Option<usize>,
+}
+
+/// Reads a run's folder and sums it up. A run without samples is an empty one.
+pub fn read(run_dir: &RunDir) -> Result<Report, ReportError> {
+    let run = run_dir.read_run()?;
+    let mut accumulator = Accumulator::new(&run);
+    let truncated = if run_dir.samples().exists() {
+        run_dir.for_each_record(|record| accumulator.push(record))?.truncated
+    } else {
+        None
+    };
+    let summary = accumulator.finish();
+    Ok(Report { summary, truncated, run })
+}
+
+/// Writes `reports_root/<run>/index.html` from the run's folder, and `reports_root/index.html` from all the folders
+/// beside it. Gives the path of the run's page.
+pub fn write(run_dir: &RunDir, reports_root: &Path) -> Result<PathBuf, ReportError> {
+    let report = read(run_dir)?;
+    let folder = reports_root.join(folder_name(run_dir, &report.run.id));
+    fs::create_dir_all(&folder).map_err(ReportError::write(&folder))?;
+    let results = href(&folder, run_dir.path());
+    let options = PageOptions {
+        samples_href: format!("{results}/samples.jsonl"),
+        run_href: format!("{results}/run.json"),
+        index_href: "../index.html".into(),
+        truncated: report.truncated,
+    };
+    let page = folder.join("index.html");
+    write_whole(&page, &html::page(&report.run, &report.summary, &options))?;
+    let results_root = run_dir.path().parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    write_index(results_root, reports_root)?;
+    Ok(page)
+}
+
+/// Writes `reports_root/index.html`: every run under `results_root`, newest first. A folder that cannot be read is
+/// listed as such.
+pub fn write_index(results_root: &Path, reports_root: &Path) -> Result<PathBuf, ReportError> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(results_root)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    let entry = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let page =
+            reports_root.join(&name).join("index.html").exists().then(|| format!("{}/index.html", escaped(&name)));
+        IndexEntry { name, page, run: RunDir::new(path).read_run().map_err(|error| error.to_string()) }
+    };
+    let entries: Vec<IndexEntry> = folders.iter().map(entry).collect();
+    fs::create_dir_all(reports_root).map_err(ReportError::write(reports_root))?;
+    let index = reports_root.join("index.html");
+    write_whole(&index, &html::index(&entries))?;
+    Ok(index)
+}
+
+/// A page is there whole or not at all: a full disk must not leave half of one in place of the last good one.
+fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
+    let part = path.with_extension("html.part");
+    let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&part);
+        ReportError::Write { path: path.into(), source }
+    })
+}
+
+fn folder_name(run_dir: &RunDir, id: &str) -> String {
+    let absolute = fs::canonicalize(run_dir.path()).unwrap_or_else(|_| run_dir.path().into());
+    absolute.file_name().unwrap_or(OsStr::new(id)).to_string_lossy().into_owned()
+}
+
+/// The relative link from the folder `from` to `to`, both of which exist.
+fn href(from: &Path, to: &Path) -> String {
+    let absolute = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let (from, to) = (absolute(from), absolute(to));
+    let names = |path: &Path| -> Vec<String> {
+        let normal = path.components().filter(|c| matches!(c, Component::Normal(_)));
+        normal.map(|c| c.as_os_str().to_string_lossy().into_owned()).collect()
+    };
+    let (from, to) = (names(&from), names(&to));
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..".to_string(), from.len() - shared);
+    up.chain(to[shared..].iter().map(|name| escaped(name))).collect::<Vec<String>>().join("/")
+}
+
+/// A file name as part of a link: all but the unreserved characters of RFC 3986 as %XX.
+fn escaped(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+            _ => text += &format!("%{byte:02X}"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_relative_and_escaped() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (root.path().join("reports/a"), root.path().join("results/a b"));
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir_all(&to).unwrap();
+        assert_eq!(href(&from, &to), "../../results/a%20b");
+    }
+}

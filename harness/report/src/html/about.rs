@@ -1,0 +1,143 @@
+//! What the numbers rest on: method, machine, versions, the exact command, the samples.
+
+use super::{page::PageOptions, prose};
+use crate::units;
+use isobench_core::Availability;
+use isobench_core::run::{BackendEntry, Machine, Order, RunFile};
+use isobench_stats::{Summary, spread, verdict};
+use maud::{Markup, html};
+
+/// The last sections of the page.
+pub fn about(run: &RunFile, summary: &Summary, options: &PageOptions) -> Markup {
+    html! {
+        (method(run))
+        (machine(&run.machine))
+        (versions(&run.backends))
+        (this_run(run, summary, options))
+    }
+}
+
+fn method(run: &RunFile) -> Markup {
+    let order = match run.plan.order {
+        Order::Shuffled => {
+            "The blocks of all cells were shuffled together with a recorded seed, so that drift of the machine hits every boundary alike."
+        }
+        Order::Sequential => {
+            "Blocks ran one cell after another, as Criterion orders them, so that drift of the machine may favour a cell."
+        }
+    };
+    html! {
+        h2 id="method" { "Method in short" }
+        p { b { "Cold start" } " runs from just before the instance is asked for to the last byte of its first correct answer, on the host's monotonic clock. What was ready before is part of each row and stands in the table. Every answer is checked after the clock has stopped; a wrong one makes an error row." }
+        p { b { "Warm calls" } " are kept from call 0. The headline takes the second half of each block's series. A block counts as unsettled where the medians of its second and last third differ by more than " (percent(verdict::SETTLE_LIMIT)) "; a cell is " span.tag.warn { "unstable" } " where most of its blocks are." }
+        p { b { "A block" } " is one visit to a cell in a fresh runner process. " (order) " Intervals come from drawing whole blocks again " (spread::RESAMPLES) " times (95 % percentile bootstrap, seeded), because samples inside a block are not independent. Under " (spread::INTERVAL_BLOCKS) " blocks that covers too little: median and range of blocks are shown instead." }
+        p { b { "Noisy" } " is a cell whose blocks' medians have an interquartile range over " (percent(verdict::SPREAD_LIMIT)) " of their median (from " (verdict::SPREAD_BLOCKS) " blocks), or that lost over " (percent(verdict::STEAL_LIMIT_PPM as f64 / 1e6)) " of the processor to other machines in most of its blocks. A quantile q is shown from 1/(1−q) samples: with fewer it is the largest sample." }
+        p { b { "Memory" } " is read with 0, 1, 2, 4, … live instances, for all processes that keep them alive; the slope is Theil–Sen's, the headline its PSS." }
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+fn machine(machine: &Machine) -> Markup {
+    let unknown = || "not readable".to_string();
+    let facts: Vec<(&str, String)> = vec![
+        ("Processor", machine.cpu.clone()),
+        ("Microcode", machine.microcode.clone().unwrap_or_else(unknown)),
+        ("Cores", machine.cores.to_string()),
+        ("Memory", units::bytes(machine.memory_bytes as f64)),
+        ("Swap", units::bytes(machine.swap_bytes as f64)),
+        ("Kernel", machine.kernel.clone()),
+        ("System", machine.os.clone()),
+        ("Hypervisor", machine.hypervisor.clone().unwrap_or_else(|| "none seen".into())),
+        ("Frequency governor", machine.governor.clone().unwrap_or_else(unknown)),
+        ("Control groups", machine.cgroup.clone()),
+        ("Transparent huge pages", machine.thp.clone().unwrap_or_else(unknown)),
+        (
+            "Same-page merging",
+            machine
+                .ksm
+                .map_or_else(unknown, |on| if on { "on: memory figures are lower for it" } else { "off" }.into()),
+        ),
+    ];
+    html! {
+        h2 id="machine" { "Machine" }
+        dl { @for (name, fact) in &facts { dt { (name) } dd { (fact) } } }
+        @if !machine.mitigations.is_empty() {
+            details {
+                summary { "Processor vulnerabilities and mitigations" }
+                dl { @for (name, state) in &machine.mitigations { dt { (name) } dd { (state) } } }
+            }
+        }
+    }
+}
+
+fn versions(backends: &[BackendEntry]) -> Markup {
+    html! {
+        h2 id="versions" { "Backends" }
+        p.read { "Preparation happens once a run, engine initialisation included, and is part of no cold start." }
+        div.scroll { table {
+            thead { tr { th { "Backend" } th { "Model" } th.n { "Preparation" } th { "Versions" } th { "What instances share" } } }
+            tbody { @for entry in backends.iter().filter(|b| !b.description.hidden) {
+                tr {
+                    th { (entry.description.backend) } td { (entry.description.model) }
+                    td.n { (entry.prepare_ns.map_or_else(|| "–".into(), |ns| units::time(ns as f64))) }
+                    td.text { @match &entry.availability {
+                        Availability::Available { versions, notes, .. } => {
+                            @for (i, (part, version)) in versions.iter().enumerate() {
+                                @if i > 0 { ", " } (part) " " (version)
+                            }
+                            @for note in notes { br; (prose(note)) }
+                        },
+                        Availability::Unavailable { reason, .. } => { "cannot run here: " (prose(reason)) },
+                    } }
+                    td.text { @for variant in &entry.description.variants {
+                        code { (variant.name) } ": " (variant.shared) br;
+                    } }
+                }
+            } }
+        } }
+    }
+}
+
+fn this_run(run: &RunFile, summary: &Summary, options: &PageOptions) -> Markup {
+    let took = run.ended_unix_ms.map(|end| units::time((end.saturating_sub(run.started_unix_ms)) as f64 * 1e6));
+    html! {
+        h2 id="run" { "This run" }
+        pre { (run.command.join(" ")) }
+        dl {
+            dt { "Started" } dd { (units::date(run.started_unix_ms)) @if let Some(took) = took { ", took " (took) } }
+            dt { "Seed" } dd { (run.plan.seed) }
+            dt { "Order of blocks" } dd { @match run.plan.order { Order::Shuffled => "shuffled", Order::Sequential => "sequential" } }
+            dt { "Plan" } dd {
+                @if run.plan.quick { "quick: small cases" } @else { "all cases" }
+                @if let Some(ms) = run.plan.budget_ms { ", budget " (units::time(ms as f64 * 1e6)) }
+            }
+            dt { "Samples" } dd {
+                (units::grouped(summary.samples)) ": "
+                a href=(options.samples_href) download { "samples.jsonl" } ", "
+                a href=(options.run_href) download { "run.json" }
+                @if let Some(line) = options.truncated {
+                    " (line " (line) ", the last one, was cut short and is left out)"
+                }
+            }
+        }
+        @if !run.workloads.is_empty() {
+            details {
+                summary { "Workloads and the artifacts that ran" }
+                div.scroll { table {
+                    thead { tr { th { "Workload" } th { "What it does" } th { "SHA-256 of each guest" } } }
+                    tbody { @for workload in &run.workloads { tr {
+                        th { (workload.name) } td.text { (workload.summary) }
+                        td { @for (guest, sum) in &workload.guests { code { (guest) " " (sum.get(..16).unwrap_or(sum)) } br; } }
+                    } } }
+                } }
+            }
+        }
+        @if !summary.defects.is_empty() {
+            h3 { "Left out" }
+            ul.plain.defects { @for defect in &summary.defects { li { (defect) } } }
+        }
+    }
+}

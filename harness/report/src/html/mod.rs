@@ -1,0 +1,41 @@
+//! One self-contained page a run: no network, no script, the plots inline.
+
+mod about;
+mod index;
+mod page;
+mod plots;
+mod sections;
+mod style;
+mod tables;
+
+pub use index::{IndexEntry, index};
+pub use page::{PageOptions, page};
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// The frame that every page shares.
+fn document(title: &str, body: &Markup) -> String {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(style::CSS)) }
+            }
+            body { (body) }
+        }
+    };
+    markup.into_string()
+}
+
+/// Text in which names stand in backticks.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (i, part) in text.split('`').enumerate() {
+            @if i % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The page of one run.
+
+use super::{about, document, prose, sections, tables};
+use crate::answer::answer;
+use crate::rows;
+use crate::units;
+use isobench_core::run::{Order, RunFile};
+use isobench_stats::Summary;
+use maud::{Markup, html};
+
+/// Where the page's links go, and what reading the samples found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageOptions {
+    /// Link to `samples.jsonl`.
+    pub samples_href: String,
+    /// Link to `run.json`.
+    pub run_href: String,
+    /// Link to the index of all runs.
+    pub index_href: String,
+    /// The number of the last line of the samples, if it was cut short and left out.
+    pub truncated: Option<usize>,
+}
+
+/// The page: the answer first, then how it comes about, last what it rests on.
+pub fn page(run: &RunFile, summary: &Summary, options: &PageOptions) -> String {
+    let all = rows::tables(run, summary);
+    let first = all.first();
+    let title = format!("isobench {}", run.id);
+    let body = html! {
+        main {
+            (head(run, options))
+            (first_screen(run, summary, first))
+            @if let Some(first) = first { (sections::plots(first, &all)) }
+            (tables::all_cells(&all))
+            (tables::errors(summary))
+            (about::about(run, summary, options))
+        }
+    };
+    document(&title, &body)
+}
+
+fn head(run: &RunFile, options: &PageOptions) -> Markup {
+    html! {
+        h1 { "What does each boundary cost?" }
+        p.meta {
+            (units::date(run.started_unix_ms)) " · " (run.machine.cpu) ", " (run.machine.cores)
+            @if run.machine.cores == 1 { " core" } @else { " cores" }
+            @if let Some(hypervisor) = &run.machine.hypervisor { ", under " (hypervisor) }
+            " · isobench " (run.isobench) " · "
+            a href=(options.index_href) { "all runs" }
+        }
+        @if run.plan.order == Order::Sequential {
+            p { span.tag.warn { "sequential" } " Blocks ran one cell after another (" code { "cargo bench" } "), not shuffled." }
+        }
+    }
+}
+
+fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>) -> Markup {
+    let answer = answer(run, summary, first);
+    html! {
+        section.answer id="answer" {
+            @for (i, sentence) in answer.sentences.iter().enumerate() {
+                p.lead[i == 0] { (prose(sentence)) }
+            }
+            @if answer.sentences.is_empty() { p.lead { "Nothing was measured yet." } }
+            @if !answer.caveats.is_empty() {
+                div.caveats { @for caveat in &answer.caveats { p { (prose(caveat)) } } }
+            }
+        }
+        @if let Some(first) = first {
+            (tables::headline(first))
+        }
+        (tables::missing(run))
+        nav {
+            @for (anchor, name) in sections::ANCHORS { a href={ "#" (anchor) } { (name) } }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The style sheet: light and dark by the reader's setting, one colour a model, readable from 360 pixels up.
+
+/// The whole of it. Model colours are told apart by readers with any common colour blindness (after Okabe and Ito) and
+/// keep a contrast of 3:1 against both backgrounds.
+pub const CSS: &str = "
+:root { color-scheme: light dark;
+  --page: #ffffff; --soft: #f5f6f8; --text: #1b1f24; --muted: #5b6570; --line: #e4e7eb; --link: #005a9c;
+  --on-strong: #fffffe; --good: #1a7f4b; --warn: #8a5a00; --warn-soft: #fff3d6; --bad: #b3261e; --bad-soft: #fdeceb;
+  --process: #6b7480; --isolate: #0072b2; --wasm: #8a4fbf; --container: #00866a; --microvm: #c8500a; --null: #9a9a99; }
+@media (prefers-color-scheme: dark) { :root {
+  --page: #14171b; --soft: #1c2026; --text: #e6e9ed; --muted: #9ba6b2; --line: #2d343c; --link: #7cc0ff;
+  --on-strong: #101316; --good: #5fcf95; --warn: #f0c060; --warn-soft: #332a14; --bad: #ff8f86; --bad-soft: #3a1e1c;
+  --process: #a9b3be; --isolate: #5bb4ec; --wasm: #c59bf0; --container: #3fc7a4; --microvm: #ff9550; --null: #8a8a89; } }
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
+body { margin: 0; background: var(--page); color: var(--text);
+  font: 16px/1.55 system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif; }
+main { max-width: 1040px; margin: 0 auto; padding: 28px 24px 72px; }
+h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -0.01em; }
+h2 { font-size: 21px; line-height: 1.3; margin: 56px 0 4px; letter-spacing: -0.005em; }
+h3 { font-size: 16px; margin: 28px 0 4px; }
+p { margin: 8px 0; max-width: 76ch; }
+a { color: var(--link); }
+code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; font-size: 0.9em; }
+.meta, .read, .note, figcaption { color: var(--muted); font-size: 14px; }
+.read { margin: 4px 0 14px; }
+nav { font-size: 14px; margin: 18px 0 0; display: flex; flex-wrap: wrap; gap: 4px 18px; }
+.answer { margin: 18px 0 0; }
+.answer p { margin: 8px 0; }
+.answer p.lead { font-size: 19px; line-height: 1.5; max-width: 68ch; }
+.caveats { margin: 16px 0 0; padding: 10px 16px; background: var(--warn-soft); border-radius: 8px; font-size: 14.5px; }
+.caveats p { margin: 3px 0; max-width: none; }
+.scroll { overflow-x: auto; margin: 16px 0 0; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; width: 100%; font-size: 14px; line-height: 1.4; font-variant-numeric: tabular-nums; }
+th, td { padding: 8px 12px; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+tbody tr:last-child > * { border-bottom: 0; }
+thead th { color: var(--muted); font-weight: 500; font-size: 13px; vertical-align: bottom; white-space: nowrap; }
+tbody th { font-weight: 600; white-space: nowrap; }
+th:first-child { position: sticky; left: 0; background: var(--page); z-index: 1; }
+td.n, th.n { text-align: right; white-space: nowrap; }
+td.n b { font-weight: 600; }
+td small, th small { display: block; color: var(--muted); font-size: 12px; font-weight: 400; }
+td.text { min-width: 15em; max-width: 30em; font-size: 13px; color: var(--muted); }
+td.none { color: var(--muted); }
+tr.emulated td.n b { font-weight: 400; font-style: italic; }
+.model { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; background: var(--ink); }
+.emulated .model { background: none; box-shadow: inset 0 0 0 2px var(--ink); }
+.tag { display: inline-block; padding: 0 7px; border-radius: 9px; font-size: 12px; line-height: 19px; white-space: nowrap;
+  margin: 0 3px 2px 0; color: var(--good); border: 1px solid currentColor; }
+.tag.warn { color: var(--warn); background: var(--warn-soft); }
+.tag.bad { color: var(--bad); background: var(--bad-soft); }
+.tag.idle { color: var(--muted); }
+.plot { margin: 18px 0 0; }
+.plot svg { display: block; width: 100%; height: auto; overflow: visible; }
+.plot text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif; }
+.plot.narrow { display: none; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; font-size: 14px; margin: 12px 0; }
+dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
+details { margin: 14px 0 0; } summary { cursor: pointer; color: var(--link); font-size: 15px; }
+pre { background: var(--soft); border-radius: 8px; padding: 12px 16px; overflow-x: auto; font-size: 13px; line-height: 1.5; }
+ul.plain { list-style: none; margin: 12px 0 0; padding: 0; }
+ul.plain li { padding: 8px 0; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+ul.plain li:first-child { border-top: 0; }
+@media (max-width: 640px) {
+  main { padding: 20px 15px 48px; }
+  h1 { font-size: 24px; } h2 { font-size: 19px; margin-top: 44px; }
+  .answer p.lead { font-size: 17px; }
+  th, td { padding: 7px 9px; }
+  .plot.wide { display: none; } .plot.narrow { display: block; max-width: 480px; }
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; }
+}
+@media print { nav { display: none; } details > * { display: block; } }
+";

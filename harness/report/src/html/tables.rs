@@ -1,0 +1,296 @@
+//! The tables: the first screen's, all cells, yardsticks, throughput, errors, who could not run.
+
+use super::prose;
+use crate::rows::{self, Row, Table};
+use crate::units::{self, Quantity};
+use isobench_core::record::{Mode, YARDSTICKS};
+use isobench_core::run::RunFile;
+use isobench_stats::quantile::samples_needed;
+use isobench_stats::{CellSummary, Estimate, Measure, Spread, Summary, Verdict};
+use maud::{Markup, html};
+
+/// The rows of the first workload, by rising cold start.
+pub fn headline(table: &Table) -> Markup {
+    let first_starts = table.rows.iter().any(|row| row.cell.first_in_process.is_some());
+    html! {
+        div.scroll {
+            table.headline {
+                thead { tr {
+                    th { "Boundary" small { (table.workload) " (" (table.case) ")" } }
+                    th { "Guest" }
+                    th.n { "Cold start" small { "p50" } }
+                    th.n { "Cold start" small { "p99" } }
+                    th.n { "Warm call" small { "p50" } }
+                    th.n { "Warm call" small { "p99" } }
+                    th.n { "Memory" small { "PSS per instance" } }
+                    th.n { "Calls" small { "warm, best of 1 to 4" } }
+                    th { "Verdict" }
+                    th { "Ready before the clock" }
+                } }
+                tbody { @for row in &table.rows { (headline_row(row)) } }
+            }
+        }
+        p.note {
+            "[a, b] is a 95 % interval from resampling at least 8 blocks; a … b is the lowest and highest of fewer blocks and \
+             claims nothing; without either, one block. A p99 needs 100 samples. Rows by rising cold start."
+            @if first_starts { " In-process models show starts after a process's first, which has " a href="#cells" { "a row of its own" } "." }
+        }
+    }
+}
+
+fn headline_row(row: &Row) -> Markup {
+    let cell = row.cell;
+    let starts = cell.cold_start.as_ref().map(|starts| &starts.total);
+    let calls = cell.warm_call.as_ref().map(|warm| &warm.tail);
+    html! {
+        tr.emulated[row.emulated()] data-row=(format!("{}/{}", row.name(), row.guest())) data-model=(cell.model) {
+            th { (dot(cell)) (row.name()) }
+            td { (row.guest()) }
+            (median(starts))
+            (p99(starts))
+            (median(calls))
+            (p99(calls))
+            (estimate(Quantity::Bytes, row.memory()))
+            @match row.throughput() {
+                Some(t) => td.n { (value(Quantity::Rate, t.rate)) small { "at " (t.n) } },
+                None => td.n.none { "–" },
+            }
+            td { (verdict(cell)) }
+            td.text { (row.prepared) }
+        }
+    }
+}
+
+fn dot(cell: &CellSummary) -> Markup {
+    html! { span.model style=(format!("--ink: var(--{})", cell.model)) title=(cell.model) {} }
+}
+
+fn value(quantity: Quantity, estimate: Estimate) -> Markup {
+    let meaning = match estimate.spread {
+        Some(Spread::Interval { .. }) => "95 % interval",
+        _ => "lowest and highest block",
+    };
+    html! {
+        b { (quantity.show(estimate.value)) }
+        @if let Some(spread) = estimate.spread { small title=(meaning) { (quantity.spread(spread)) } }
+    }
+}
+
+fn estimate(quantity: Quantity, estimate: Option<Estimate>) -> Markup {
+    match estimate {
+        Some(estimate) => html! { td.n { (value(quantity, estimate)) } },
+        None => html! { td.n.none { "–" } },
+    }
+}
+
+fn median(measure: Option<&Measure>) -> Markup {
+    estimate(Quantity::Time, measure.map(|m| m.p50))
+}
+
+/// A p99, or how many samples there were instead of the 100 it needs.
+fn p99(measure: Option<&Measure>) -> Markup {
+    match measure {
+        Some(Measure { p99: None, n, .. }) => html! {
+            td.n.none title=(format!("a p99 needs {} samples", samples_needed(0.99))) { "–" small { "n = " (n) } }
+        },
+        _ => estimate(Quantity::Time, measure.and_then(|m| m.p99)),
+    }
+}
+
+/// The verdict as tags, with the reason on hovering.
+fn verdict(cell: &CellSummary) -> Markup {
+    match &cell.verdict {
+        Verdict::Ok => html! { span.tag { "ok" } },
+        Verdict::NotMeasured => html! { span.tag.idle { "not measured" } },
+        Verdict::Flagged { flags } => html! {
+            @for flagged in flags { span.tag.warn title=(flagged.why) { (flagged.flag) } }
+        },
+        Verdict::Error { faults } => html! {
+            @for fault in faults { span.tag.bad title=(fault.fault.message) { (fault.fault.kind) } }
+        },
+    }
+}
+
+/// Every workload and case: cold start by phases and teardown, warm call; first starts in a process as their own rows.
+pub fn all_cells(tables: &[Table]) -> Markup {
+    html! {
+        h2 id="cells" { "All cells" }
+        p.read {
+            "Every workload and case on every boundary; never averaged over workloads. n counts cold starts, and blocks are the fresh runner processes they came from."
+            br;
+            "A row marked “first in process” is the first start of each fresh process, before anything in it was warm; it is part of no other figure."
+        }
+        @for table in tables {
+            details open[tables.len() == 1] {
+                summary { (table.workload) " (" (table.case) "), " (table.rows.len()) " rows" }
+                div.scroll { table.cells {
+                    thead { tr {
+                        th { "Boundary" } th { "Guest" }
+                        th.n { "Cold start" small { "p50" } } th.n { "p90" } th.n { "p99" }
+                        th { "Phases" small { "medians" } }
+                        th.n { "Destroy" small { "p50" } }
+                        th.n { "Warm call" small { "p50" } } th.n { "p99" }
+                        th.n { "n" small { "blocks" } } th { "Verdict" }
+                    } }
+                    tbody { @for row in &table.rows { (cell_row(row)) } }
+                } }
+            }
+        }
+    }
+}
+
+fn cell_row(row: &Row) -> Markup {
+    let cell = row.cell;
+    let calls = cell.warm_call.as_ref().map(|warm| &warm.tail);
+    html! {
+        tr.emulated[row.emulated()] data-cell=(cell.cell) {
+            th { (dot(cell)) (row.name()) } td { (row.guest()) }
+            (starts(cell.cold_start.as_ref()))
+            (median(calls)) (p99(calls))
+            (counts(cell.cold_start.as_ref()))
+            td { (verdict(cell)) }
+        }
+        @if let Some(first) = &cell.first_in_process {
+            tr.first data-first=(cell.cell) {
+                th { (dot(cell)) (row.name()) } td { (row.guest()) }
+                (starts(Some(first)))
+                td.n.none { "–" } td.n.none { "–" }
+                (counts(Some(first)))
+                td { span.tag.idle { "first in process" } }
+            }
+        }
+    }
+}
+
+fn starts(starts: Option<&isobench_stats::Starts>) -> Markup {
+    let total = starts.map(|s| &s.total);
+    html! {
+        (median(total))
+        (estimate(Quantity::Time, total.and_then(|t| t.p90)))
+        (estimate(Quantity::Time, total.and_then(|t| t.p99)))
+        td.text {
+            @for (i, phase) in starts.iter().flat_map(|s| &s.phases).enumerate() {
+                @if i > 0 { " · " }
+                (phase.name.replace('_', " ")) " " (units::time(phase.time.p50.value))
+            }
+        }
+        (median(starts.and_then(|s| s.destroy.as_ref())))
+    }
+}
+
+fn counts(starts: Option<&isobench_stats::Starts>) -> Markup {
+    match starts {
+        Some(starts) => html! { td.n { (units::grouped(starts.total.n)) small { (starts.total.blocks) } } },
+        None => html! { td.n.none { "–" } },
+    }
+}
+
+/// All yardsticks side by side: slope per instance, and the fixed cost.
+pub fn yardsticks(table: &Table) -> Markup {
+    let rows: Vec<&Row> = table.rows.iter().filter(|row| !row.cell.footprint.is_empty()).collect();
+    let name = |metric: &str| match metric {
+        "fall_of_available" => "fall of MemAvailable".to_string(),
+        "cgroup" => metric.to_string(),
+        _ => metric.to_uppercase(),
+    };
+    html! {
+        @if !rows.is_empty() {
+            h3 { "All yardsticks" }
+            p.read {
+                "Bytes for one more instance, by five ways of counting. PSS shares pages fairly, USS counts only what would be freed, RSS counts shared pages again;"
+                br;
+                "the cgroup's charge and the fall of the machine's available memory also see the kernel's part. Fixed is the PSS that is there with no instance at all."
+            }
+            div.scroll { table {
+                thead { tr {
+                    th { "Boundary" } th { "Guest" }
+                    @for metric in YARDSTICKS { th.n { (name(metric)) } }
+                    th.n { "Fixed" small { "PSS" } } th.n { "Instances" small { "up to" } }
+                } }
+                tbody { @for row in rows {
+                    @let pss = row.cell.yardstick("pss");
+                    tr.emulated[row.emulated()] {
+                        th { (dot(row.cell)) (row.name()) } td { (row.guest()) }
+                        @for metric in YARDSTICKS {
+                            (estimate(Quantity::Bytes, row.cell.yardstick(metric).and_then(|y| y.slope)))
+                        }
+                        (estimate(Quantity::Bytes, pss.and_then(|y| y.fixed)))
+                        td.n { (pss.and_then(|y| y.points.last()).map_or(0, |p| p.n)) }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+/// Calls per second and latency at every concurrency.
+pub fn throughput(table: &Table) -> Markup {
+    let rows: Vec<&Row> = table.rows.iter().filter(|row| !row.cell.throughput.is_empty()).collect();
+    let latency = |ns: Option<u64>| estimate(Quantity::Time, ns.map(|ns| Estimate { value: ns as f64, spread: None }));
+    html! {
+        @if !rows.is_empty() {
+            details {
+                summary { "Calls per second and latency in numbers" }
+                div.scroll { table {
+                    thead { tr {
+                        th { "Boundary" } th { "Guest" } th { "Instances" } th.n { "In flight" } th.n { "Calls" }
+                        th.n { "Latency" small { "p50" } } th.n { "p90" } th.n { "p99" } th.n { "p99.9" } th.n { "longest" }
+                    } }
+                    tbody { @for row in rows { @for visit in &row.cell.throughput {
+                        tr.emulated[row.emulated()] {
+                            th { (dot(row.cell)) (row.name()) } td { (row.guest()) }
+                            td { (if visit.mode == Mode::Warm { "warm" } else { "fresh" }) }
+                            td.n { (visit.n) }
+                            (estimate(Quantity::Rate, Some(visit.rate)))
+                            (latency(visit.latency.p50)) (latency(visit.latency.p90))
+                            (latency(visit.latency.p99)) (latency(visit.latency.p999))
+                            (latency(Some(visit.latency.max)))
+                        }
+                    } } }
+                } }
+            }
+        }
+    }
+}
+
+/// Every error row with its reason.
+pub fn errors(summary: &Summary) -> Markup {
+    let failed = summary.cells.iter().filter_map(|cell| match &cell.verdict {
+        Verdict::Error { faults } => Some((cell, faults)),
+        _ => None,
+    });
+    let failed: Vec<_> = failed.collect();
+    html! {
+        @if !failed.is_empty() {
+            h2 id="errors" { "Errors" }
+            p.read { "A cell with a fault shows no number, whatever its other blocks measured; those stay in the samples. The run went on without it." }
+            ul.plain.errors { @for (cell, faults) in failed { @for fault in faults {
+                li {
+                    (dot(cell)) code { (cell.cell) } " " span.tag.bad { (fault.fault.kind) }
+                    " during " (fault.experiment.to_string().replace('_', " "))
+                    ", " (fault.blocks) @if fault.blocks == 1 { " block" } @else { " blocks" }
+                    br; (fault.fault.message)
+                }
+            } } }
+        }
+    }
+}
+
+/// Who could not run here, and why.
+pub fn missing(run: &RunFile) -> Markup {
+    let (missing, absent) = (rows::missing(run), rows::absent(run));
+    html! {
+        @if !missing.is_empty() || !absent.is_empty() {
+            h3 id="missing" { "Could not run here" }
+            ul.plain.missing {
+                @for gone in missing {
+                    li {
+                        code { (gone.backend) } " (" (gone.model) "): " (prose(gone.reason))
+                        @if !gone.remedy.is_empty() { " " span.note { "To have it: " (prose(gone.remedy)) } }
+                    }
+                }
+                @for pair in absent { li { code { (pair.what) } ": " (prose(&pair.reason)) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What the page and the terminal show first: one workload, one case, a row for every boundary and guest.
+
+use isobench_core::run::{Absent, RunFile};
+use isobench_core::words::{Flag, Guest, Model};
+use isobench_core::{Availability, record::Mode};
+use isobench_stats::{CellSummary, Estimate, Summary, Throughput, Verdict};
+
+/// The workload of the first screen, if the run has it: it does nothing, so what it costs is the boundary's price.
+const FIRST: &str = "echo";
+
+/// A row: backend/variant × guest for one workload and case.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// The cell behind it.
+    pub cell: &'a CellSummary,
+    /// What was ready before the clock started.
+    pub prepared: &'a str,
+}
+
+/// One workload and case with the rows that ran it.
+#[derive(Debug, Clone)]
+pub struct Table<'a> {
+    /// The workload.
+    pub workload: &'a str,
+    /// The case.
+    pub case: &'a str,
+    /// Rows by rising cold start; those without one last.
+    pub rows: Vec<Row<'a>>,
+}
+
+impl<'a> Row<'a> {
+    /// `v8/fresh`.
+    pub fn name(&self) -> String {
+        self.cell.cell.row()
+    }
+
+    /// The guest.
+    pub fn guest(&self) -> Guest {
+        self.cell.cell.guest
+    }
+
+    /// Whether its processor is emulated: never on one line with a real one.
+    pub fn emulated(&self) -> bool {
+        self.cell.has(Flag::Emulated)
+    }
+
+    /// Median cold start: later starts where the backend runs in process.
+    pub fn cold_start(&self) -> Option<Estimate> {
+        self.cell.cold_start.as_ref().map(|starts| starts.total.p50)
+    }
+
+    /// Median warm call.
+    pub fn warm_call(&self) -> Option<Estimate> {
+        self.cell.warm_call.as_ref().map(|warm| warm.tail.p50)
+    }
+
+    /// PSS of one more instance.
+    pub fn memory(&self) -> Option<Estimate> {
+        self.cell.yardstick("pss").and_then(|pss| pss.slope)
+    }
+
+    /// The concurrency with the most calls per second, warm.
+    pub fn throughput(&self) -> Option<&'a Throughput> {
+        let warm = self.cell.throughput.iter().filter(|t| t.mode == Mode::Warm);
+        warm.max_by(|a, b| a.rate.value.total_cmp(&b.rate.value))
+    }
+}
+
+/// One table for every workload and case, in the order of the run; the one for the first screen first.
+pub fn tables<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Table<'a>> {
+    let mut tables: Vec<Table> = Vec::new();
+    for cell in &summary.cells {
+        let prepared = prepared(run, &cell.cell.backend, &cell.cell.variant);
+        let row = Row { cell, prepared };
+        let (workload, case) = (cell.cell.workload.as_str(), cell.cell.case.as_str());
+        match tables.iter_mut().find(|t| t.workload == workload && t.case == case) {
+            Some(table) => table.rows.push(row),
+            None => tables.push(Table { workload, case, rows: vec![row] }),
+        }
+    }
+    for table in &mut tables {
+        let key = |row: &Row| row.cold_start().map_or(f64::INFINITY, |e| e.value);
+        table.rows.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    }
+    // The case that most rows ran, of those the smallest, which workloads list first.
+    let rank = |t: &Table| (t.workload == FIRST, t.rows.len());
+    if let Some(most) = tables.iter().map(rank).max() {
+        let first = tables.iter().position(|t| rank(t) == most).unwrap_or(0);
+        tables[..=first].rotate_right(1);
+    }
+    tables
+}
+
+fn prepared<'a>(run: &'a RunFile, backend: &str, variant: &str) -> &'a str {
+    let entry = run.backends.iter().find(|b| b.description.backend == backend);
+    let variant = entry.and_then(|b| b.description.variants.iter().find(|v| v.name == variant));
+    variant.map_or("", |v| v.prepared.as_str())
+}
+
+/// A backend that could not run here.
+#[derive(Debug, Clone, Copy)]
+pub struct Missing<'a> {
+    /// Its name.
+    pub backend: &'a str,
+    /// Its model.
+    pub model: Model,
+    /// Why it could not.
+    pub reason: &'a str,
+    /// What to do about it.
+    pub remedy: &'a str,
+}
+
+/// The backends that could not run here; the scripted one of the tests is nobody's loss.
+pub fn missing(run: &RunFile) -> Vec<Missing<'_>> {
+    let missing = run.backends.iter().filter(|b| !b.description.hidden).filter_map(|b| match &b.availability {
+        Availability::Available { .. } => None,
+        Availability::Unavailable { reason, remedy } => {
+            Some(Missing { backend: &b.description.backend, model: b.description.model, reason, remedy })
+        }
+    });
+    missing.collect()
+}
+
+/// Pairs that cannot run here for another reason than their backend.
+pub fn absent(run: &RunFile) -> Vec<&Absent> {
+    let of_missing = |what: &str| missing(run).iter().any(|m| what.split('/').next() == Some(m.backend));
+    run.absent.iter().filter(|absent| !of_missing(&absent.what)).collect()
+}
+
+/// What a verdict is called: `ok`, the flags, or the name of the fault.
+pub fn verdict_words(cell: &CellSummary) -> Vec<String> {
+    match &cell.verdict {
+        Verdict::Ok => vec!["ok".into()],
+        Verdict::Flagged { flags } => flags.iter().map(|f| f.flag.to_string()).collect(),
+        Verdict::Error { .. } => cell.fault().iter().map(ToString::to_string).collect(),
+        Verdict::NotMeasured => vec!["not measured".into()],
+    }
+}
+
+/// The model as a person says it, with its article.
+pub fn noun(model: Model) -> &'static str {
+    match model {
+        Model::Process => "a process",
+        Model::Isolate => "a V8 isolate",
+        Model::Wasm => "a Wasm instance",
+        Model::Container => "a container",
+        Model::Microvm => "a microVM",
+        Model::Null => "no boundary",
+    }
+}

@@ -1,0 +1,90 @@
+//! What a run prints: one line when a cell is done, the table and the sentences at the end.
+
+use crate::answer::answer;
+use crate::rows::{Row, Table, tables, verdict_words};
+use crate::units::{self, Quantity};
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{Attribute, Cell as Field, CellAlignment, Color, ContentArrangement, Table as Grid};
+use isobench_core::run::RunFile;
+use isobench_core::words::Cell;
+use isobench_stats::{CellSummary, Estimate, Summary, Verdict};
+
+/// Width of the terminal that a table is laid out for where nothing is known of it.
+const WIDTH: u16 = 100;
+
+/// The table of the first workload and the answer below it. `color` writes ANSI escapes; `width` is the terminal's,
+/// in columns.
+pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) -> String {
+    let tables = tables(run, summary);
+    let first = tables.first();
+    let mut text = String::new();
+    if let Some(table) = first {
+        text += &format!("{}, case {}\n{}\n", table.workload, table.case, grid(table, color, width.unwrap_or(WIDTH)));
+        text +=
+            "cold start: median, then [95 % interval] or lowest … highest block; memory: PSS of one more instance\n";
+    }
+    let answer = answer(run, summary, first);
+    for line in answer.sentences.iter().chain(&answer.caveats) {
+        text += &format!("\n- {line}");
+    }
+    text.push('\n');
+    text
+}
+
+fn grid(table: &Table, color: bool, width: u16) -> String {
+    let mut grid = Grid::new();
+    grid.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    if color {
+        grid.enforce_styling();
+    } else {
+        grid.force_no_tty();
+    }
+    let heads = ["boundary", "guest", "cold start", "", "warm call", "memory", "calls/s", "verdict"];
+    grid.set_header(heads.map(|head| Field::new(head).add_attribute(Attribute::Bold)));
+    for row in &table.rows {
+        grid.add_row(fields(row));
+    }
+    for number in [2, 4, 5, 6] {
+        if let Some(column) = grid.column_mut(number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    grid.trim_fmt()
+}
+
+fn fields(row: &Row) -> Vec<Field> {
+    let show = |quantity: Quantity, estimate: Option<Estimate>| {
+        estimate.map_or_else(|| "–".into(), |estimate| quantity.show(estimate.value))
+    };
+    let spread = row.cold_start().and_then(|e| e.spread).map_or_else(String::new, |s| Quantity::Time.spread(s));
+    let rate =
+        row.throughput().map_or_else(|| "–".into(), |t| format!("{} (c={})", Quantity::Rate.show(t.rate.value), t.n));
+    vec![
+        Field::new(row.name()),
+        Field::new(row.guest()),
+        Field::new(show(Quantity::Time, row.cold_start())),
+        Field::new(spread).fg(Color::DarkGrey),
+        Field::new(show(Quantity::Time, row.warm_call())),
+        Field::new(show(Quantity::Bytes, row.memory())),
+        Field::new(rate),
+        Field::new(verdict_words(row.cell).join(" ")).fg(verdict_color(row.cell)),
+    ]
+}
+
+fn verdict_color(cell: &CellSummary) -> Color {
+    match cell.verdict {
+        Verdict::Ok => Color::Green,
+        Verdict::Flagged { .. } | Verdict::NotMeasured => Color::Yellow,
+        Verdict::Error { .. } => Color::Red,
+    }
+}
+
+/// One line for a cell that a visit has just ended for, so that the first rows are on the screen before the run is
+/// done: the cell, what is known so far, a note.
+pub fn progress_line(cell: &Cell, cold_start_ns: Option<u64>, warm_ns: Option<u64>, note: &str) -> String {
+    let show = |ns: Option<u64>| ns.map_or_else(|| "–".into(), |ns| units::time(ns as f64));
+    let name = format!("{} {}", cell.row(), cell.guest);
+    let what = format!("{}/{}", cell.workload, cell.case);
+    let line = format!("{name:<24} {what:<18} cold {:>8}  warm {:>8}  {note}", show(cold_start_ns), show(warm_ns));
+    line.trim_end().to_string()
+}

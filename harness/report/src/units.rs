@@ -1,0 +1,182 @@
+//! Units and rounding: the only place where a number loses digits. Three significant digits everywhere, because no
+//! figure here is good for a fourth.
+
+use isobench_stats::Spread;
+
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    /// Nanoseconds.
+    Time,
+    /// Bytes.
+    Bytes,
+    /// Calls per second.
+    Rate,
+}
+
+const TIME: [(&str, f64); 4] = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
+const BYTES: [(&str, f64); 5] =
+    [("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0), ("TiB", 1_099_511_627_776.0)];
+const RATE: [(&str, f64); 3] = [("", 1.0), ("k", 1e3), ("M", 1e6)];
+
+impl Quantity {
+    fn units(self) -> (&'static [(&'static str, f64)], f64) {
+        match self {
+            Quantity::Time => (&TIME, 1e3),
+            Quantity::Bytes => (&BYTES, 1024.0),
+            Quantity::Rate => (&RATE, 1e3),
+        }
+    }
+
+    /// The unit that shows `value` with one to three digits before the point, or four of a kibi.
+    fn unit_of(self, value: f64) -> (&'static str, f64) {
+        let (units, step) = self.units();
+        // Rounded first: 999.6 ns is 1.00 µs and not 1000 ns.
+        let fits = |(_, scale): &&(&str, f64)| rounded(value.abs() / scale).max((value.abs() / scale).round()) < step;
+        *units.iter().find(fits).unwrap_or(&units[units.len() - 1])
+    }
+
+    /// `value` with its unit: `1.02 ms`, `8.50 KiB`, `41.2 k/s`.
+    pub fn show(self, value: f64) -> String {
+        let (unit, scale) = self.unit_of(value);
+        self.join(&digits(value / scale), unit)
+    }
+
+    fn join(self, digits: &str, unit: &str) -> String {
+        match self {
+            Quantity::Rate if unit.is_empty() => format!("{digits}/s"),
+            Quantity::Rate => format!("{digits} {unit}/s"),
+            _ => format!("{digits} {unit}"),
+        }
+    }
+
+    /// A power of the axis' base without digits that say nothing: `10 µs`, `64 KiB`, `1 k/s`.
+    pub fn tick(self, value: f64) -> String {
+        let (unit, scale) = self.unit_of(value);
+        let value = value / scale;
+        let text = if value >= 1.0 { format!("{value:.0}") } else { format!("{value}") };
+        self.join(&text, unit)
+    }
+
+    /// A spread: `[0.98, 1.11] ms` is an interval, `0.98 … 1.11 ms` a range that claims nothing.
+    pub fn spread(self, spread: Spread) -> String {
+        let (low, high) = spread.ends();
+        let ((unit, scale), own) = (self.unit_of(high), self.unit_of(low));
+        let bracketed = |low: String, high: String| match spread {
+            Spread::Interval { .. } => format!("[{low}, {high}]"),
+            Spread::Range { .. } => format!("{low} … {high}"),
+        };
+        // One unit for both ends, unless the lower one would vanish in it.
+        if own.1 == scale || low / scale >= 0.1 {
+            self.join(&bracketed(digits(low / scale), digits(high / scale)), unit)
+        } else {
+            bracketed(self.join(&digits(low / own.1), own.0), self.join(&digits(high / scale), unit))
+        }
+    }
+}
+
+/// Nanoseconds with their unit.
+pub fn time(ns: f64) -> String {
+    Quantity::Time.show(ns)
+}
+
+/// Bytes with their unit.
+pub fn bytes(bytes: f64) -> String {
+    Quantity::Bytes.show(bytes)
+}
+
+/// How many times: `1.4`, `47`, `97,100`.
+pub fn times(ratio: f64) -> String {
+    if ratio < 10.0 {
+        return format!("{ratio:.1}");
+    }
+    grouped(rounded(ratio).round() as u64)
+}
+
+/// A whole number with its thousands set apart.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `value` rounded to three significant digits.
+fn rounded(value: f64) -> f64 {
+    if value == 0.0 {
+        return 0.0;
+    }
+    let scale = 10f64.powi(2 - value.abs().log10().floor() as i32);
+    (value * scale).round() / scale
+}
+
+/// Three significant digits, whole numbers from 100 up.
+fn digits(value: f64) -> String {
+    let rounded = rounded(value);
+    match rounded.abs() {
+        0.0 => "0".into(),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{rounded:.1}"),
+        v if v >= 1.0 => format!("{rounded:.2}"),
+        _ => format!("{rounded:.3}"),
+    }
+}
+
+/// `2026-11-21 14:05 UTC` from milliseconds since the Unix epoch.
+pub fn date(unix_ms: u64) -> String {
+    let minutes = unix_ms / 60_000;
+    let (days, minute_of_day) = ((minutes / 1440) as i64, minutes % 1440);
+    // Days to date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", minute_of_day / 60, minute_of_day % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_and_the_right_unit() {
+        let shown: Vec<String> = [0.0, 1.0, 36.4, 999.4, 999.6, 1024.0, 970_000.0, 1.9e9, 75e9].map(time).to_vec();
+        insta::assert_snapshot!(shown.join(" | "), @"0 ns | 1.00 ns | 36.4 ns | 999 ns | 1.00 µs | 1.02 µs | 970 µs | 1.90 s | 75.0 s");
+        let shown: Vec<String> = [0.0, 900.0, 1023.0, 1024.0, 8704.0, 1.2e6, -4096.0, 3e9].map(bytes).to_vec();
+        insta::assert_snapshot!(shown.join(" | "), @"0 B | 900 B | 1023 B | 1.00 KiB | 8.50 KiB | 1.14 MiB | -4.00 KiB | 2.79 GiB");
+        let shown: Vec<String> = [0.512, 12.3, 999.9, 41_234.0, 2.5e6].map(|v| Quantity::Rate.show(v)).to_vec();
+        insta::assert_snapshot!(shown.join(" | "), @"0.512/s | 12.3/s | 1.00 k/s | 41.2 k/s | 2.50 M/s");
+    }
+
+    #[test]
+    fn an_interval_does_not_look_like_a_range() {
+        let range = Spread::Range { low: 980_000.0, high: 1_110_000.0 };
+        assert_eq!(Quantity::Time.spread(range), "0.980 … 1.11 ms");
+        let interval = Spread::Interval { low: 980_000.0, high: 1_110_000.0 };
+        assert_eq!(Quantity::Time.spread(interval), "[0.980, 1.11] ms");
+        let wide = Spread::Interval { low: 1_500.0, high: 1_110_000.0 };
+        assert_eq!(Quantity::Time.spread(wide), "[1.50 µs, 1.11 ms]");
+        let rate = Spread::Interval { low: 10.0, high: 20.0 };
+        assert_eq!(Quantity::Rate.spread(rate), "[10.0, 20.0]/s");
+    }
+
+    #[test]
+    fn ratios_ticks_and_dates() {
+        assert_eq!([1.44, 47.2, 97_142.0].map(times), ["1.4", "47", "97,100"]);
+        assert_eq!(Quantity::Time.tick(10_000.0), "10 µs");
+        assert_eq!(Quantity::Bytes.tick(65536.0), "64 KiB");
+        assert_eq!(grouped(1_000_000), "1,000,000");
+        assert_eq!(date(0), "1970-01-01 00:00 UTC");
+        assert_eq!(date(1_795_269_900_000), "2026-11-21 14:05 UTC");
+    }
+}

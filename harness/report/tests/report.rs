@@ -1,0 +1,271 @@
+//! The page, the index, the files and the terminal, from a synthetic run.
+
+mod fixture;
+
+use isobench_core::record::Record;
+use isobench_core::run::{Order, RunFile};
+use isobench_core::store::RunDir;
+use isobench_core::words::Flag;
+use isobench_report::html::{IndexEntry, PageOptions, index, page};
+use isobench_stats::{Accumulator, Summary};
+use scraper::{ElementRef, Html, Selector};
+use std::path::Path;
+
+fn summarise(run: &RunFile, records: Vec<Record>) -> Summary {
+    let mut accumulator = Accumulator::new(run);
+    records.into_iter().for_each(|record| accumulator.push(record));
+    accumulator.finish()
+}
+
+fn options() -> PageOptions {
+    PageOptions {
+        samples_href: "../../results/x/samples.jsonl".into(),
+        run_href: "../../results/x/run.json".into(),
+        index_href: "../index.html".into(),
+        truncated: None,
+    }
+}
+
+fn rendered(run: &RunFile, records: Vec<Record>) -> Html {
+    Html::parse_document(&page(run, &summarise(run, records), &options()))
+}
+
+fn all<'a>(html: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
+    html.select(&Selector::parse(selector).unwrap()).collect()
+}
+
+fn text(element: ElementRef) -> String {
+    element.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_model_has_a_row_with_its_numbers_and_verdict() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    let rows = all(&html, "table.headline tbody tr");
+    assert_eq!(rows.len(), 12);
+    for model in ["process", "isolate", "wasm", "container", "microvm"] {
+        assert!(rows.iter().any(|row| row.attr("data-model") == Some(model)), "{model}");
+    }
+    let first = text(rows[0]);
+    assert!(first.contains("wasmtime/pooling") && first.contains("µs") && first.contains("8.5"), "{first}");
+    assert!(first.contains("ok") && first.contains("module compiled"), "{first}");
+    let slowest = text(rows[11]);
+    assert!(slowest.contains("qemu/boot") && slowest.contains("emulated"), "{slowest}");
+}
+
+#[test]
+fn the_first_sentence_answers_with_one_workload_and_one_guest() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    let lead = text(all(&html, ".answer p.lead")[0]);
+    assert!(lead.starts_with("With the same Wasm module, a Wasm instance answers its first echo in 4."), "{lead}");
+    assert!(
+        lead.contains("times sooner than a V8 isolate") && lead.contains("and ") && lead.contains("a container"),
+        "{lead}"
+    );
+    assert!(!lead.contains("microVM"), "an emulated row is in no ratio: {lead}");
+    assert!(lead.contains("KiB") && lead.contains("/s"), "{lead}");
+    let caveats = text(all(&html, ".caveats")[0]);
+    assert!(caveats.contains("qemu/boot ran on an emulated processor"), "{caveats}");
+    assert!(caveats.contains("firecracker") && caveats.contains("/dev/kvm"), "{caveats}");
+    assert!(caveats.contains("1 of 72 cells failed"), "{caveats}");
+}
+
+#[test]
+fn the_page_loads_nothing() {
+    let (run, records) = fixture::run(1);
+    let source = page(&run, &summarise(&run, records), &options());
+    let html = Html::parse_document(&source);
+    assert!(all(&html, "script, link, img, iframe, object").is_empty());
+    for forbidden in ["url(", "@import"] {
+        assert!(!source.contains(forbidden), "{forbidden}");
+    }
+    // The name of SVG's namespace is the one address in it.
+    assert_eq!(source.replace("http://www.w3.org/2000/svg", "").find("http"), None);
+    let links: Vec<_> = all(&html, "a").iter().filter_map(|a| a.attr("href")).collect();
+    assert!(links.contains(&"../../results/x/samples.jsonl"), "{links:?}");
+    for link in links.iter().filter_map(|link| link.strip_prefix('#')) {
+        assert_eq!(all(&html, &format!("[id='{link}']")).len(), 1, "#{link} leads nowhere");
+    }
+}
+
+#[test]
+fn plots_come_in_two_widths_and_follow_the_theme() {
+    let (run, records) = fixture::run(1);
+    let source = page(&run, &summarise(&run, records), &options());
+    let html = Html::parse_document(&source);
+    let (wide, narrow) = (all(&html, ".plot.wide svg"), all(&html, ".plot.narrow svg"));
+    assert_eq!(wide.len(), narrow.len());
+    // Cold start of six workloads, phases, two distributions, memory, two of throughput.
+    assert_eq!(wide.len(), 12);
+    for svg in wide.iter().chain(&narrow) {
+        assert!(svg.attr("aria-label").is_some_and(|label| !label.is_empty()));
+        assert!(!svg.html().contains("=\"#"), "a fixed colour: {}", svg.html());
+    }
+}
+
+#[test]
+fn no_label_is_cut() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    for svg in all(&html, ".plot svg") {
+        let size: Vec<f64> = svg.attr("viewBox").unwrap().split(' ').map(|v| v.parse().unwrap()).collect();
+        for label in svg.select(&Selector::parse("text").unwrap()) {
+            let number = |name: &str| label.attr(name).unwrap().parse::<f64>().unwrap();
+            let width = text(label).chars().count() as f64 * number("font-size") * 0.6;
+            let (left, right) = match label.attr("text-anchor") {
+                Some("end") => (number("x") - width, number("x")),
+                Some("middle") => (number("x") - width / 2.0, number("x") + width / 2.0),
+                _ => (number("x"), number("x") + width),
+            };
+            let inside = left >= -2.0 && right <= size[2] + 2.0 && number("y") > 4.0 && number("y") < size[3] - 2.0;
+            assert!(inside, "{:?} at {left}..{right}, {} of {size:?}", text(label), number("y"));
+        }
+    }
+}
+
+#[test]
+fn an_emulated_row_is_hollow_and_named_so() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    for svg in all(&html, ".plot svg") {
+        let words = text(svg);
+        assert!(words.contains("emulated"), "{words}");
+        for circle in svg.select(&Selector::parse("circle").unwrap()) {
+            let emulated = circle.attr("stroke") == Some("var(--microvm)");
+            assert_eq!(circle.attr("fill") == Some("none"), emulated, "{}", circle.html());
+        }
+    }
+}
+
+#[test]
+fn under_eight_blocks_no_interval_is_claimed() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    for row in all(&html, "table.headline tbody tr") {
+        let few = ["docker", "qemu"].iter().any(|b| row.attr("data-row").unwrap().starts_with(b));
+        assert_eq!(few && text(row).contains('['), false, "{}", text(row));
+    }
+    let (run, records) = fixture::run(8);
+    let html = rendered(&run, records);
+    assert!(all(&html, "table.headline tbody tr").iter().all(|row| text(*row).contains('[')));
+}
+
+#[test]
+fn an_error_row_has_a_name_a_reason_and_no_number() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    let row = text(all(&html, "tr[data-cell='docker/runc/js/json/small']")[0]);
+    assert_eq!(row, "docker/runc js – – – – – – – wrong_answer");
+    let errors = text(all(&html, "ul.errors")[0]);
+    assert!(
+        errors.contains("wrong_answer during cold start, 1 block the answer differs from cases/small.out"),
+        "{errors}"
+    );
+    let missing = text(all(&html, "ul.missing")[0]);
+    assert!(missing.contains("firecracker (microvm)") && missing.contains("To have it"), "{missing}");
+    assert_eq!(missing.matches("firecracker").count(), 1, "said once: {missing}");
+    assert!(missing.contains("wasmtime/pooling/js: runs Wasm modules only"), "{missing}");
+}
+
+#[test]
+fn first_starts_are_rows_of_their_own() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    assert_eq!(all(&html, "tr[data-first]").len(), 18, "v8 with two guests and wasmtime, on six workloads");
+}
+
+#[test]
+fn a_run_of_criterion_is_marked() {
+    let (mut run, records) = fixture::run(1);
+    run.plan.order = Order::Sequential;
+    let summary = summarise(&run, records);
+    assert!(summary.cells.iter().all(|cell| cell.fault().is_some() || cell.has(Flag::Sequential)));
+    let html = Html::parse_document(&page(&run, &summary, &options()));
+    assert!(text(all(&html, "main > p .tag")[0]).contains("sequential"));
+}
+
+#[test]
+fn a_run_without_cells_or_samples_still_has_a_page() {
+    let (mut run, _) = fixture::run(1);
+    let html = rendered(&run, vec![]);
+    assert!(text(all(&html, ".caveats")[0]).contains("71 of 72 cells were not measured"));
+    run.cells.clear();
+    run.ended_unix_ms = None;
+    let html = rendered(&run, vec![]);
+    assert!(text(all(&html, ".answer")[0]).contains("Nothing was measured yet"));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let (mut run, records) = fixture::run(1);
+    run.command.push("<script>alert(1)</script>".into());
+    for cell in &mut run.cells {
+        cell.cell.variant = "\"><script>".into();
+    }
+    let html = rendered(&run, records);
+    assert!(all(&html, "script").is_empty());
+}
+
+#[test]
+fn the_terminal_shows_the_same_rows() {
+    let (run, records) = fixture::run(1);
+    let summary = summarise(&run, records);
+    insta::assert_snapshot!(isobench_report::terminal::table(&run, &summary, false, Some(120)));
+    let colored = isobench_report::terminal::table(&run, &summary, true, Some(120));
+    assert!(colored.contains("\u{1b}["));
+    let cell = &run.cells[0].cell;
+    let line = isobench_report::terminal::progress_line(cell, Some(1_020_000), None, "");
+    assert_eq!(line, "process/spawn native     echo/0b            cold  1.02 ms  warm        –");
+}
+
+fn write_run(folder: &Path, run: &RunFile, records: &[Record]) -> RunDir {
+    let dir = RunDir::new(folder);
+    dir.write_run(run).unwrap();
+    dir.writer().unwrap().append(records).unwrap();
+    dir
+}
+
+#[test]
+fn reports_are_written_beside_results() {
+    // Kept between test runs, so that a person can open the page and look at it.
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+    let _ = std::fs::remove_dir_all(&root);
+    let (mut run, records) = fixture::run(1);
+    let dir = write_run(&root.join("results").join(&run.id), &run, &records);
+    let page = isobench_report::write(&dir, &root.join("reports")).unwrap();
+    assert_eq!(page, root.join("reports").join(&run.id).join("index.html"));
+    let html = Html::parse_document(&std::fs::read_to_string(&page).unwrap());
+    let link = all(&html, "a[download]")[0].attr("href").unwrap();
+    assert!(page.parent().unwrap().join(link).exists(), "{link}");
+
+    run.id = "2026-11-22-later".into();
+    run.started_unix_ms += 86_400_000;
+    let later = write_run(&root.join("results").join(&run.id), &run, &[]);
+    // A line cut short by a kill is said, and what is before it stays.
+    std::fs::write(later.samples(), "{\"t\":\"samples\",\"c\":0").unwrap();
+    std::fs::create_dir_all(root.join("results/broken")).unwrap();
+    std::fs::write(root.join("results/broken/run.json"), "{").unwrap();
+    let later = std::fs::read_to_string(isobench_report::write(&later, &root.join("reports")).unwrap()).unwrap();
+    assert!(later.contains("line 1, the last one, was cut short"));
+    let list = Html::parse_document(&std::fs::read_to_string(root.join("reports/index.html")).unwrap());
+    let runs: Vec<_> = all(&list, "tr[data-run]").iter().filter_map(|row| row.attr("data-run")).collect();
+    assert_eq!(runs, ["2026-11-22-later", "2026-11-21-140500-fixture", "broken"]);
+    assert!(text(all(&list, "tr[data-run=broken]")[0]).contains("unreadable"));
+    assert_eq!(all(&list, "tbody a").len(), 2);
+}
+
+#[test]
+fn an_index_without_runs_says_what_to_do() {
+    assert!(index(&[]).contains("make bench"));
+    let entry = IndexEntry { name: "<b>".into(), page: None, run: Err("no".into()) };
+    assert!(!index(&[entry]).contains("<b>"));
+}
+
+#[test]
+fn a_missing_run_is_an_error_that_names_it() {
+    let root = tempfile::tempdir().unwrap();
+    let error = isobench_report::write(&RunDir::new(root.path().join("nothing")), root.path()).unwrap_err();
+    assert!(error.to_string().contains("nothing/run.json"), "{error}");
+}
