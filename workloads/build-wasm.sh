@@ -3,10 +3,17 @@
 # what built it. The results are committed, so that nobody needs a Wasm toolchain to run the benchmarks:
 #
 #     workloads/build-wasm.sh [NAME...]
+#     workloads/build-wasm.sh --out FILE NAME     # to FILE instead: how isobench builds a guest that is not committed
 #
 # With a `cargo` whose toolchain has the wasm32-unknown-unknown target (rustup target add wasm32-unknown-unknown) that one
 # is used; else Debian's rustc-web, which has no such target but its source, and builds the standard library itself.
 set -eu
+out=
+if [ "${1:-}" = --out ]; then
+    [ $# -eq 3 ] || { echo "usage: build-wasm.sh --out FILE NAME" >&2; exit 2; }
+    case $2 in /*) out=$2 ;; *) out=$PWD/$2 ;; esac
+    shift 2
+fi
 cd "$(dirname "$0")"
 
 target=wasm32-unknown-unknown
@@ -52,6 +59,10 @@ for name in "$@"; do
     locked=
     [ ! -f "$name/rust/Cargo.lock" ] || locked=--locked
     (cd "$name/rust" && build)
+    if [ -n "$out" ]; then
+        cp "$CARGO_TARGET_DIR/$target/release/$name.wasm" "$out"
+        continue
+    fi
     cp "$CARGO_TARGET_DIR/$target/release/$name.wasm" "$name/guest.wasm"
     chmod 644 "$name/guest.wasm"
     printf 'compiler: %s\nsha256: %s\n' "$compiler" "$(sha256sum "$name/guest.wasm" | cut -d ' ' -f 1)" >"$name/guest.wasm.txt"

@@ -1,0 +1,8 @@
+#!/bin/sh
+# rustfmt, clippy and cargo-deny (licences, bans, sources).
+set -eu
+cd "$(dirname "$0")/.."
+cargo fmt --all --check
+cargo clippy --release --workspace --all-targets -- -D warnings
+command -v cargo-deny >/dev/null 2>&1 || cargo install --locked --target "$(rustc -vV | sed -n 's/^host: //p')" cargo-deny
+cargo deny check licenses bans sources

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Installs what isobench needs and this machine lacks: on Debian and Ubuntu by apt (with sudo where not root), elsewhere
+# it prints what to install. Cheap where nothing is missing. What is optional never fails the set-up: a backend that
+# cannot run costs its row, and `isobench doctor` says why.
+set -eu
+
+say() { echo "setup: $*" >&2; }
+
+# Program (or file) → Debian package → what it is for.
+missing=
+need() {
+    if ! command -v "$1" >/dev/null 2>&1 && ! [ -e "$1" ]; then
+        missing="$missing $2"
+        say "$1 is missing: $3"
+    fi
+}
+
+need cc gcc "to link Rust programs"
+need /usr/lib/x86_64-linux-gnu/libc.a libc6-dev "static programs: the agents"
+need dockerd docker.io "the docker backend"
+need qemu-system-x86_64 qemu-system-x86 "the qemu backend"
+need dpkg-deb dpkg "to unpack a guest kernel"
+need xz xz-utils "to unpack a guest kernel"
+[ "$(uname -m)" = x86_64 ] || missing=$(echo "$missing" | sed 's/ libc6-dev//')
+
+# Packages that only the tests and the Wasm guests' rebuild want: ISOBENCH_SETUP=all.
+if [ "${ISOBENCH_SETUP:-}" = all ]; then
+    if ! [ -d "$(rustc --print sysroot 2>/dev/null)/lib/rustlib/wasm32-unknown-unknown" ]; then
+        need /usr/lib/rustlib/src/rust/library/std/Cargo.toml "rustc-web cargo-web rust-web-src lld-22" "to rebuild Wasm guests (or: rustup target add wasm32-unknown-unknown)"
+    fi
+    need node nodejs "to check that guest.js runs outside isobench"
+fi
+
+if [ -n "$missing" ]; then
+    if command -v apt-get >/dev/null 2>&1; then
+        sudo=
+        [ "$(id -u)" = 0 ] || sudo=sudo
+        say "installing$missing"
+        # shellcheck disable=SC2086
+        if ! { $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >/dev/null; then
+            say "apt could not install$missing; going on without: \`isobench doctor\` will say what cannot run"
+        fi
+    else
+        say "no apt here. Install with your package manager:$missing (Debian's names); going on without"
+    fi
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    say "cargo is missing: install Rust 1.95 or newer from https://rustup.rs"
+    exit 1
+fi
