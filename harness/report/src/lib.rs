@@ -17,4 +17,4 @@ pub mod rows;
 pub mod terminal;
 pub mod units;
 
-pub use files::{ReportError, write};
+pub use files::{Report, ReportError, read, write};
