@@ -1,1 +1,145 @@
-//! Docker containers.
+//! Docker containers, driven through the Engine's API.
+//!
+//! - `daemon`: which daemon is used, and the proof that its containers reach us;
+//! - `private`: a daemon of our own, for machines where none runs;
+//! - `image`, `container`: what the Engine is asked to make;
+//! - `deployment`: the traits of a started guest;
+//! - `owner`, `cgroup`, `reap`: whose things are, and how they are found again after a `kill -9`.
+
+mod api;
+mod cgroup;
+pub mod container;
+mod daemon;
+mod deployment;
+mod image;
+mod owner;
+mod private;
+mod reap;
+
+pub use api::connect;
+pub use daemon::Shared;
+pub use deployment::image_of;
+
+use crate::daemon::Chosen;
+use crate::deployment::Deployed;
+use isobench_core::availability::VariantInfo;
+use isobench_core::{Availability, Description, Fault, Guest, Model};
+use isobench_guest::agent;
+use isobench_runner::agents::AgentPackage;
+use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Longest wait for an image to be imported: 40 MB of agent through a daemon on a slow disk.
+const IMPORT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The backend.
+#[derive(Debug)]
+pub struct Docker;
+
+impl Backend for Docker {
+    fn describe(&self) -> Description {
+        Description {
+            backend: "docker".into(),
+            model: Model::Container,
+            variants: vec![VariantInfo {
+                name: "runc".into(),
+                guests: Guest::ALL.to_vec(),
+                prepared: "daemon running, image imported, its files in the page cache".into(),
+                shared: "the host's kernel, dockerd and containerd; no network".into(),
+            }],
+            in_process: false,
+            hidden: false,
+            footprint_instances: 16,
+        }
+    }
+
+    fn probe(&self, ctx: &RunContext) -> Availability {
+        match daemon::choose(ctx) {
+            Ok(chosen) => match chosen.versions() {
+                Ok(versions) => {
+                    Availability::Available { versions, emulated: false, notes: chosen.notes().into_iter().collect() }
+                }
+                Err(fault) => Availability::unavailable(fault.to_string(), daemon::REMEDY),
+            },
+            Err(reason) => Availability::unavailable(reason, daemon::REMEDY),
+        }
+    }
+
+    fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
+        let chosen = daemon::choose(ctx).map_err(|reason| Fault::backend(format!("{reason}; {}", daemon::REMEDY)))?;
+        Ok(Box::new(Held(chosen)))
+    }
+
+    fn open(&self, _ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
+        let shared = Shared::read(record)?;
+        let docker = connect(&shared.socket)?;
+        // What a killed runner left would share the machine with this block.
+        reap::containers(&docker);
+        Ok(Box::new(Opened { shared, docker }))
+    }
+
+    fn clean(&self, _ctx: &RunContext, dead: &[PathBuf]) -> Vec<String> {
+        let mut reaped = private::reap(dead);
+        if let Ok(docker) = daemon::system_socket().and_then(|socket| connect(&socket).map_err(|f| f.message)) {
+            reaped.extend(reap::containers(&docker));
+            reaped.extend(reap::images(&docker, None));
+        }
+        reaped
+    }
+}
+
+/// In the owner process: the daemon lives as long as this does.
+struct Held(Chosen);
+
+impl Prepared for Held {
+    fn record(&self) -> serde_json::Value {
+        self.0.shared.record()
+    }
+
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+        deploy(&self.0.docker, &self.0.shared, ctx, target)
+    }
+}
+
+/// In a block's runner: a connection to it.
+struct Opened {
+    shared: Shared,
+    docker: bollard::Docker,
+}
+
+impl Prepared for Opened {
+    fn record(&self) -> serde_json::Value {
+        self.shared.record()
+    }
+
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+        deploy(&self.docker, &self.shared, ctx, target)
+    }
+}
+
+fn deploy(
+    docker: &bollard::Docker,
+    shared: &Shared,
+    ctx: &RunContext,
+    target: &Target,
+) -> Result<Box<dyn Deployment>, Fault> {
+    let package = AgentPackage::pack(ctx, target)?;
+    let image = image_of(shared, &package);
+    let deadline = Deadline::after(IMPORT_DEADLINE);
+    image::ensure(docker, &image, &package.program, package.guest.as_deref(), deadline)?;
+    let args = package.args(container::CONNECT, container::GUEST);
+    Ok(Box::new(Deployed::new(docker.clone(), shared, image, args, ctx, target)))
+}
+
+/// The agent of the probe container: echoes what it is sent.
+pub fn probe_agent() -> ExitCode {
+    struct Echo;
+    impl agent::Guest for Echo {
+        fn handle(&mut self, request: &[u8]) -> Result<Vec<u8>, agent::AgentFault> {
+            Ok(request.to_vec())
+        }
+    }
+    agent::serve("docker's probe", |_| Ok(Echo))
+}

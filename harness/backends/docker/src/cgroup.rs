@@ -1,0 +1,153 @@
+//! Cgroups: the memory figure of a container, and a private daemon's whole tree, which outlives a `kill -9`.
+//!
+//! Works on v1, v2 and both at once: every mounted hierarchy is looked at.
+
+use crate::owner;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What every private daemon's parent cgroup is called, before its owner's tag.
+const PREFIX: &str = "isobench-docker-";
+/// Longest wait for killed processes to leave their cgroups.
+const EMPTY_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The parent of all containers of `owner`'s private daemon, as dockerd wants it named.
+pub fn parent(owner: &str) -> String {
+    format!("/{PREFIX}{owner}")
+}
+
+/// The owners of parents that exist.
+pub fn owners() -> BTreeSet<String> {
+    let entries = hierarchies().into_iter().filter_map(|h| fs::read_dir(h.mount).ok()).flatten().flatten();
+    entries.filter_map(|e| Some(e.file_name().to_str()?.strip_prefix(PREFIX)?.to_string())).collect()
+}
+
+/// The owners that are gone, whose trees are debris.
+pub fn gone_owners() -> impl Iterator<Item = String> {
+    owners().into_iter().filter(|tag| owner::is_gone(tag))
+}
+
+/// Kills every process in `owner`'s tree and removes the tree. Answers with the number of processes killed.
+pub fn clear(owner: &str) -> usize {
+    let name = format!("{PREFIX}{owner}");
+    let roots: Vec<PathBuf> = hierarchies().into_iter().map(|h| h.mount.join(&name)).collect();
+    let mut killed = BTreeSet::new();
+    let until = Instant::now() + EMPTY_DEADLINE;
+    loop {
+        let mut left = false;
+        for root in roots.iter().filter(|r| r.is_dir()) {
+            for pid in processes(root) {
+                // SAFETY: a signal to a process in a cgroup that only our daemon's containers are in.
+                unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+                killed.insert(pid);
+            }
+            left |= !remove(root);
+        }
+        if !left || Instant::now() > until {
+            return killed.len();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Every process in a cgroup and those below it.
+fn processes(cgroup: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let mut pids: Vec<u32> = text.lines().filter_map(|l| l.parse().ok()).collect();
+    for child in children(cgroup) {
+        pids.extend(processes(&child));
+    }
+    pids
+}
+
+/// Removes a cgroup and those below it; false while the kernel still finds someone in one.
+fn remove(cgroup: &Path) -> bool {
+    let below = children(cgroup).iter().all(|child| remove(child));
+    below && fs::remove_dir(cgroup).is_ok()
+}
+
+fn children(cgroup: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(cgroup) else { return Vec::new() };
+    entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
+
+/// The folder whose memory figure is that of `pid`'s container, and the processes in it.
+pub fn of_container(pid: u32) -> Option<(PathBuf, Vec<u32>)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let hierarchies = hierarchies();
+    // A hybrid machine has both; then v1 holds the memory controller.
+    let folder = |wanted: &dyn Fn(&Hierarchy, &str) -> bool| {
+        text.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':');
+            let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+            let hierarchy = hierarchies.iter().find(|h| wanted(h, controllers))?;
+            let path = Path::new(path).strip_prefix(&hierarchy.root).ok()?;
+            Some(hierarchy.mount.join(path))
+        })
+    };
+    let memory = |h: &Hierarchy, line: &str| !h.v2 && h.has_memory && line.split(',').any(|c| c == "memory");
+    let unified = |h: &Hierarchy, line: &str| h.v2 && line.is_empty();
+    let folder = folder(&memory).or_else(|| folder(&unified))?;
+    let pids = processes(&folder);
+    Some((folder, pids))
+}
+
+/// A mounted hierarchy.
+struct Hierarchy {
+    mount: PathBuf,
+    /// The part of it that is mounted: not `/` inside a container.
+    root: PathBuf,
+    v2: bool,
+    has_memory: bool,
+}
+
+fn hierarchies() -> Vec<Hierarchy> {
+    parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// `mountinfo`: id, parent, device, root, mount point, options, optional fields, `-`, type, source, super options.
+fn parse(mountinfo: &str) -> Vec<Hierarchy> {
+    let hierarchy = |line: &str| {
+        let (mount, fs) = line.split_once(" - ")?;
+        let (mount, mut fs) = (mount.split(' ').collect::<Vec<_>>(), fs.split(' '));
+        let v2 = match fs.next()? {
+            "cgroup" => false,
+            "cgroup2" => true,
+            _ => return None,
+        };
+        Some(Hierarchy {
+            root: mount.get(3)?.into(),
+            mount: mount.get(4)?.into(),
+            v2,
+            has_memory: fs.nth(1)?.split(',').any(|option| option == "memory"),
+        })
+    };
+    mountinfo.lines().filter_map(hierarchy).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_are_told_apart() {
+        let found = parse(
+            "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+             35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n\
+             37 31 0:37 /docker/ab /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+             41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n",
+        );
+        let seen: Vec<_> = found.iter().map(|h| (h.mount.to_str().unwrap(), h.v2, h.has_memory)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("/sys/fs/cgroup/memory", false, true),
+                ("/sys/fs/cgroup/systemd", false, false),
+                ("/sys/fs/cgroup/unified", true, false)
+            ]
+        );
+        assert_eq!(found[1].root, Path::new("/docker/ab"));
+    }
+}

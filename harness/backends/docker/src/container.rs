@@ -1,0 +1,194 @@
+//! The container: its settings, and a handle that leaves nothing behind.
+
+use crate::api::{ANSWER_DEADLINE, ApiError, within};
+use crate::owner;
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType};
+use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
+use isobench_core::{Fault, FaultKind, Limits};
+use isobench_runner::Deadline;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where the agent lies in the image.
+pub const AGENT: &str = "/agent";
+/// Where the prepared guest lies in the image.
+pub const GUEST: &str = "/guest";
+/// Where the socket's folder appears.
+pub const FOLDER: &str = "/run/isobench";
+/// The socket's name in its folder.
+pub const SOCKET: &str = "s";
+/// What the agent is told to dial.
+pub const CONNECT: &str = "unix:/run/isobench/s";
+/// The label with the tag of the process that made the container.
+pub const LABEL: &str = "isobench.owner";
+
+/// What a container may use beside the guest's memory, in bytes: the agent's own heap, stacks, page tables, and the
+/// page cache of a 39 MB agent. V8 wants the most: 35 MB of its own, and array buffers up to the guest's limit once
+/// more (64 MiB by default).
+const ENGINE_ROOM: u64 = 192 << 20;
+/// Most processes and threads: V8 starts up to 16 workers, and a guest starts none.
+const PIDS: i64 = 64;
+/// Longest wait for the daemon to notice that a container ended, and why.
+const VERDICT_DEADLINE: Duration = Duration::from_secs(2);
+/// The kernel tells of an out-of-memory kill on a way of its own, which may be slower than that of the exit.
+const OOM_GRACE: Duration = Duration::from_millis(500);
+/// Exit code of a process killed by SIGKILL.
+const KILLED: i64 = 128 + libc::SIGKILL as i64;
+
+/// The whole of a container's settings. `folder` holds the socket, `args` are the agent's.
+pub fn settings(run: &str, image: &str, args: &[String], folder: &Path, limits: &Limits) -> ContainerCreateBody {
+    let memory = i64::try_from(limits.memory_bytes.saturating_add(ENGINE_ROOM)).unwrap_or(i64::MAX);
+    let label = |name: &str, value: String| (name.to_string(), value);
+    // SAFETY: neither can fail.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    ContainerCreateBody {
+        image: Some(image.into()),
+        entrypoint: Some(vec![AGENT.into()]),
+        cmd: Some(args.to_vec()),
+        // Ourselves: without capabilities even root may only dial a socket that is its own.
+        user: Some(format!("{uid}:{gid}")),
+        labels: Some(HashMap::from([
+            label("isobench", "1".into()),
+            label("isobench.run", run.into()),
+            label(LABEL, owner::me()),
+        ])),
+        host_config: Some(HostConfig {
+            runtime: Some("runc".into()),
+            network_mode: Some("none".into()),
+            readonly_rootfs: Some(true),
+            cap_drop: Some(vec!["ALL".into()]),
+            security_opt: Some(vec!["no-new-privileges".into()]),
+            log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+            auto_remove: Some(false),
+            memory: Some(memory),
+            // The same with swap included: none of it.
+            memory_swap: Some(memory),
+            pids_limit: Some(PIDS),
+            mounts: Some(vec![Mount {
+                typ: Some(MountType::BIND),
+                source: Some(folder.to_string_lossy().into_owned()),
+                target: Some(FOLDER.into()),
+                // A socket can be dialled through it all the same.
+                read_only: Some(true),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A created container and the folder of its socket. Dropping it removes both.
+#[derive(Debug)]
+pub struct Container {
+    docker: Docker,
+    id: String,
+    folder: PathBuf,
+    removed: bool,
+}
+
+impl Container {
+    /// Creates it; `folder` becomes its own.
+    pub fn create(
+        docker: &Docker,
+        settings: ContainerCreateBody,
+        folder: PathBuf,
+        deadline: Deadline,
+    ) -> Result<Container, Fault> {
+        let created = within(deadline, "container create", docker.create_container(None, settings))?;
+        Ok(Container { docker: docker.clone(), id: created.id, folder, removed: false })
+    }
+
+    /// Starts it: answers when its process runs.
+    pub fn start(&self, deadline: Deadline) -> Result<(), Fault> {
+        Ok(within(deadline, "container start", self.docker.start_container(&self.id, None))?)
+    }
+
+    /// What the daemon knows of its state.
+    pub fn state(&self, deadline: Deadline) -> Result<ContainerState, ApiError> {
+        let inspected = within(deadline, "container inspect", self.docker.inspect_container(&self.id, None))?;
+        Ok(inspected.state.unwrap_or_default())
+    }
+
+    /// Kills and removes it, and waits until it is gone.
+    pub fn remove(mut self, deadline: Deadline) -> Result<(), Fault> {
+        self.remove_now(deadline)
+    }
+
+    fn remove_now(&mut self, deadline: Deadline) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.removed, true) {
+            return Ok(());
+        }
+        // The killed container is removed in 6 ms; one that `remove` has to kill first takes 10 ms longer than the two
+        // requests together. A container that ended by itself cannot be killed, and that is as well.
+        let kill = KillContainerOptions { signal: "SIGKILL".into() };
+        let _ = within(deadline, "container kill", self.docker.kill_container(&self.id, Some(kill)));
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        let removed = within(deadline, "container remove", self.docker.remove_container(&self.id, Some(options)));
+        // Removed with the container or not, the folder is empty once the listener is gone.
+        let _ = std::fs::remove_dir(&self.folder);
+        match removed {
+            Err(error) if error.status() != Some(404) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What lies behind a closed channel: asks the daemon how the container ended. `fault` stands where it did not.
+    pub fn explain(&self, fault: Fault) -> Fault {
+        if fault.kind != FaultKind::ChannelClosed {
+            return fault;
+        }
+        let deadline = Deadline::after(VERDICT_DEADLINE);
+        let mut killed_since = None;
+        while !deadline.passed() {
+            let state = match self.state(deadline) {
+                Ok(state) => state,
+                Err(error) => return Fault::from(error).context(fault.message),
+            };
+            if state.oom_killed == Some(true) {
+                let message = "the kernel killed the container at its memory limit; memory_mib in the workload's \
+                               [limits] can allow more";
+                return Fault::new(FaultKind::OutOfMemory, message);
+            }
+            let ended = state.running == Some(false);
+            match state.exit_code {
+                Some(KILLED) if ended => {
+                    let since = *killed_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > OOM_GRACE {
+                        return fault.context("the container was killed by someone else");
+                    }
+                }
+                Some(code) if ended && code != 0 => {
+                    let how = match code {
+                        129.. => format!("signal {}", code - 128),
+                        _ => format!("exit code {code}"),
+                    };
+                    let message = format!("the guest ended the agent with {how} ({})", fault.message);
+                    return Fault::new(FaultKind::GuestTrap, message);
+                }
+                _ if ended => return fault,
+                _ => {}
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        fault
+    }
+
+    /// A fault if it no longer runs: for waits in which it might have died.
+    pub fn alive(&self) -> Result<(), Fault> {
+        let state = self.state(Deadline::after(ANSWER_DEADLINE))?;
+        if state.running == Some(true) {
+            return Ok(());
+        }
+        Err(self.explain(Fault::new(FaultKind::ChannelClosed, "the container ended before its agent connected")))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // What cannot be removed now is found by its label.
+        let _ = self.remove_now(Deadline::after(ANSWER_DEADLINE));
+    }
+}

@@ -1,0 +1,199 @@
+//! Which daemon is used: the system's if its containers reach us, else one of our own.
+
+use crate::api::{ANSWER_DEADLINE, connect, within};
+use crate::container::CONNECT;
+use crate::deployment::Deployed;
+use crate::private::PrivateDaemon;
+use crate::{image, owner, reap};
+use bollard::Docker;
+use isobench_core::{Fault, Guest, Limits};
+use isobench_runner::reap::with_cookie;
+use isobench_runner::{Deadline, Deployment, Phases, RunContext, Target};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a person can do where no daemon can be used.
+pub const REMEDY: &str = "install Docker Engine (Debian, Ubuntu: `apt-get install docker.io`) and run as root, or let \
+                          this user talk to a local daemon (`usermod -aG docker`, DOCKER_HOST)";
+
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// Longest wait for the probe container to answer: a second is usual for the first one of a fresh daemon.
+const PROBE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What every block must know of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Started by us, for this run.
+    pub private: bool,
+    /// Tag of the process that holds it, or prepared the run on it: its images carry it in their names.
+    pub owner: String,
+    /// dockerd and containerd: counted once in every footprint.
+    pub pids: BTreeSet<u32>,
+}
+
+impl Shared {
+    /// For the blocks.
+    pub fn record(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("names and numbers")
+    }
+
+    /// From what [`Shared::record`] wrote.
+    pub fn read(record: &serde_json::Value) -> Result<Shared, Fault> {
+        serde_json::from_value(record.clone()).map_err(|e| Fault::backend(format!("the owner's record: {e}")))
+    }
+}
+
+/// A daemon whose containers reach us. Dropping it takes down what is ours of it.
+pub struct Chosen {
+    /// For the blocks.
+    pub shared: Shared,
+    /// A connection.
+    pub docker: Docker,
+    note: String,
+    private: Option<PrivateDaemon>,
+}
+
+/// Finds one, and proves it by running a container that connects back. The error says why there is none.
+pub fn choose(ctx: &RunContext) -> Result<Chosen, String> {
+    let system = system_socket().and_then(|socket| {
+        system(ctx, &socket).map_err(|fault| format!("the daemon at {} cannot be used: {fault}", socket.display()))
+    });
+    let no_system = match system {
+        Ok(chosen) => return Ok(chosen),
+        Err(reason) => reason,
+    };
+    match private(ctx) {
+        Ok(mut chosen) => {
+            chosen.note = format!("a private daemon was started, because {no_system}");
+            Ok(chosen)
+        }
+        Err(fault) => Err(format!("{no_system}; and no private daemon: {}", fault.message)),
+    }
+}
+
+/// The socket of the system's daemon, by DOCKER_HOST or where it usually is.
+pub fn system_socket() -> Result<PathBuf, String> {
+    match std::env::var("DOCKER_HOST") {
+        Ok(host) if !host.is_empty() => match host.strip_prefix("unix://") {
+            Some(path) => Ok(path.into()),
+            None => Err(format!("DOCKER_HOST={host} is remote: its containers cannot reach a socket on this machine")),
+        },
+        _ if Path::new(DEFAULT_SOCKET).exists() => Ok(DEFAULT_SOCKET.into()),
+        _ => Err(format!("no daemon runs at {DEFAULT_SOCKET}")),
+    }
+}
+
+fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
+    let docker = connect(socket)?;
+    let shared = Shared { socket: socket.into(), private: false, owner: owner::me(), pids: daemons() };
+    let note = format!("the daemon at {} is used", socket.display());
+    let chosen = Chosen { shared, docker, note, private: None };
+    chosen.prove(ctx).map_err(|fault| {
+        fault.context(
+            "a container of it could not connect back (Docker Desktop, a remote or rootless daemon and user \
+             namespaces keep it from our socket)",
+        )
+    })?;
+    Ok(chosen)
+}
+
+fn private(ctx: &RunContext) -> Result<Chosen, Fault> {
+    let (daemon, docker) = PrivateDaemon::start(&ctx.state.join("d"))?;
+    let shared = Shared {
+        socket: daemon.socket(),
+        private: true,
+        owner: owner::me(),
+        pids: daemon.pids(),
+    };
+    let chosen = Chosen { shared, docker, note: String::new(), private: Some(daemon) };
+    chosen.prove(ctx)?;
+    Ok(chosen)
+}
+
+impl Chosen {
+    /// One container through the whole of what a cell does, its agent being this very program.
+    fn prove(&self, ctx: &RunContext) -> Result<(), Fault> {
+        let program = ctx.programs.join("isobench-runner-docker");
+        let image = format!("{}{}:probe", image::REPOSITORY, self.shared.owner);
+        image::ensure(&self.docker, &image, &program, None, Deadline::after(PROBE_DEADLINE))?;
+        fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
+        let target = Target {
+            workload: "probe".into(),
+            variant: "runc".into(),
+            guest: Guest::Native,
+            artifact: program,
+            artifact_sha256: String::new(),
+            limits: Limits::default(),
+            emulated: false,
+        };
+        let args = vec!["--connect".into(), CONNECT.into()];
+        let deployed = Deployed::new(self.docker.clone(), &self.shared, image, args, ctx, &target);
+        let mut instance = deployed.start(&mut Phases::new(), Deadline::after(PROBE_DEADLINE))?;
+        let answer = instance.call(b"?", Deadline::after(PROBE_DEADLINE))?;
+        instance.stop(Deadline::after(PROBE_DEADLINE))?;
+        if answer != b"?" {
+            return Err(Fault::backend("the probe container answered wrongly"));
+        }
+        Ok(())
+    }
+
+    /// What a reader should know.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = vec![self.note.clone()];
+        // SAFETY: cannot fail.
+        if unsafe { libc::getuid() } != 0 {
+            notes.push("footprint leaves out dockerd, containerd and the shims: only root may read their memory".into());
+        }
+        notes
+    }
+
+    /// The version of every part, as the daemon states it.
+    pub fn versions(&self) -> Result<BTreeMap<String, String>, Fault> {
+        let deadline = Deadline::after(ANSWER_DEADLINE);
+        let version = within(deadline, "version", self.docker.version())?;
+        let info = within(deadline, "info", self.docker.info())?;
+        let mut versions = BTreeMap::new();
+        for part in version.components.unwrap_or_default() {
+            versions.insert(part.name.to_lowercase(), part.version);
+        }
+        let facts = [
+            ("engine", version.version),
+            ("api", Some(self.docker.client_version().to_string())),
+            ("storage driver", info.driver),
+            ("cgroup driver", info.cgroup_driver.map(|d| d.to_string())),
+            ("cgroup version", info.cgroup_version.map(|v| v.to_string())),
+        ];
+        versions.extend(facts.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
+        Ok(versions)
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        // A private daemon takes everything with it.
+        if self.private.is_none() {
+            reap::containers(&self.docker);
+            reap::images(&self.docker, Some(&self.shared.owner));
+        }
+    }
+}
+
+/// The system's dockerd and containerd: those that no run of ours started.
+fn daemons() -> BTreeSet<u32> {
+    let ours: BTreeSet<u32> = with_cookie(Path::new("/")).into_iter().collect();
+    let mut pids = named("dockerd");
+    pids.extend(named("containerd"));
+    pids.difference(&ours).copied().collect()
+}
+
+/// Processes of that name.
+pub fn named(name: &str) -> BTreeSet<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return BTreeSet::new() };
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == name)).collect()
+}
