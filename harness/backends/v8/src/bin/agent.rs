@@ -1,0 +1,48 @@
+//! The agent for JS guests behind other boundaries: the same engine in the same configuration, and the frame protocol.
+
+use isobench_core::{Fault, FaultKind, Guest, Limits};
+use isobench_guest::agent::{self, Args};
+use isobench_guest::fault::{self, AgentFault};
+use isobench_runner::stopwatch::Deadline;
+use isobench_v8::{Boundary, Code, engine};
+use std::ffi::c_char;
+use std::process::ExitCode;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    agent::serve(&format!("js v8 {}", engine::version()), |args| load(args).map_err(by_name))
+}
+
+fn load(args: &Args) -> Result<Js, Fault> {
+    engine::initialise(args.memory, last_words)?;
+    let missing = || Fault::new(FaultKind::InvalidGuest, "--guest is missing: the JS module to run");
+    let code = Code::read(Guest::Js, args.guest.as_ref().ok_or_else(missing)?)?;
+    let limits = Limits { memory_bytes: args.memory, frame_bytes: args.frame as u64, ..Limits::default() };
+    let mut boundary = Boundary::create(&limits);
+    // The host has a deadline for the start and ends the boundary; an agent is told that of calls only.
+    boundary.load(&code, None)?;
+    Ok(Js { boundary, deadline: args.deadline })
+}
+
+struct Js {
+    boundary: Boundary,
+    deadline: Duration,
+}
+
+impl agent::Guest for Js {
+    fn handle(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentFault> {
+        self.boundary.call(request, Deadline::after(self.deadline)).map_err(by_name)
+    }
+}
+
+/// V8 cannot go on: the host is told before the process ends.
+unsafe extern "C" fn last_words(_: *const c_char, _: &v8::OomDetails) {
+    agent::exit_out_of_memory()
+}
+
+/// A fault as agents spell it. What has no name among guests' failures kept the guest from being loaded.
+fn by_name(fault: Fault) -> AgentFault {
+    let name = fault.kind.to_string();
+    let kind = fault::KINDS.into_iter().find(|known| *known == name).unwrap_or(fault::INVALID_GUEST);
+    AgentFault::new(kind, fault.message)
+}
