@@ -1,0 +1,94 @@
+//! Whether KVM can be used: only if a guest really boots under it. `/dev/kvm` may open and still run no guest, in nested
+//! virtual machines above all.
+
+use crate::initramfs::{self, Root};
+use crate::machine::{Accel, Machine, PORT, memory_mib};
+use crate::vm::{Image, Vm};
+use isobench_core::{Fault, sha256_hex};
+use isobench_runner::{Deadline, Phases, RunContext};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::time::Duration;
+
+/// The agent of the probe guest.
+pub const PROBE_AGENT: &str = "isobench-qemu-probe";
+
+/// Longest wait for the probe guest; under a working KVM it boots in half a second.
+const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a probe found, kept per kernel, processor, host kernel and QEMU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Answer {
+    /// Why a guest does not boot; absent where it does.
+    failed: Option<String>,
+}
+
+/// KVM where a guest boots under it; else emulation, and why. `machine` is what would be booted.
+pub fn choose(ctx: &RunContext, machine: &Machine) -> (Accel, Option<String>) {
+    let emulated = |why: String| (Accel::Tcg, Some(format!("the processor is emulated (TCG): {why}")));
+    if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+        return emulated(format!("/dev/kvm: {error}"));
+    }
+    let host = isobench_runner::machine::describe();
+    let facts = format!("{} {} {} {}", machine.kernel.sha256, host.cpu, host.kernel, machine.qemu.version);
+    let path = ctx.cache.join("kvm").join(format!("{}.json", &sha256_hex(facts.as_bytes())[..32]));
+    match remembered(&path, || boots(ctx, machine)).failed {
+        None => (Accel::Kvm, None),
+        Some(why) => emulated(format!("a probe guest did not boot under KVM ({why}); {} to ask again", forget(&path))),
+    }
+}
+
+fn forget(path: &Path) -> String {
+    format!("remove {}", path.display())
+}
+
+/// The answer in the cache, or a new one that is kept there.
+fn remembered(path: &Path, probe: impl FnOnce() -> Result<(), Fault>) -> Answer {
+    if let Some(answer) = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        return answer;
+    }
+    let answer = Answer { failed: probe().err().map(|fault| fault.message) };
+    // An answer that cannot be kept is asked for again.
+    if let (Some(dir), Ok(bytes)) = (path.parent(), serde_json::to_vec(&answer)) {
+        let part = path.with_extension(format!("part{}", std::process::id()));
+        let _ = fs::create_dir_all(dir).and_then(|()| fs::write(&part, bytes)).and_then(|()| fs::rename(&part, path));
+    }
+    answer
+}
+
+/// Boots the probe guest under KVM.
+fn boots(ctx: &RunContext, machine: &Machine) -> Result<(), Fault> {
+    let agent = ctx.programs.join(PROBE_AGENT);
+    let bytes = fs::read(&agent).map_err(|e| Fault::backend(format!("{}: {e}", agent.display())))?;
+    let args = ["--connect".to_string(), format!("port:{PORT}")];
+    let modules = &machine.kernel.modules;
+    let root = Root { agent: &agent, guest: None, args: &args, modules, content: &sha256_hex(&bytes) };
+    let image = Image {
+        machine: Machine { accel: Accel::Kvm, ..machine.clone() },
+        memory_mib: memory_mib(0, bytes.len() as u64),
+        initramfs: initramfs::build(ctx, &root)?,
+        state: ctx.state.clone(),
+        frame_limit: 1 << 10,
+    };
+    fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
+    Vm::start(&image, &mut Phases::new(), Deadline::after(PROBE_DEADLINE)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_asked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kvm/answer.json");
+        let no = remembered(&path, || Err(Fault::backend("no guest")));
+        assert_eq!(no.failed.as_deref(), Some("no guest"));
+        assert_eq!(remembered(&path, || panic!("asked twice")), no);
+
+        let path = dir.path().join("kvm/other.json");
+        assert_eq!(remembered(&path, || Ok(())).failed, None);
+        assert_eq!(remembered(&path, || panic!("asked twice")).failed, None);
+    }
+}
