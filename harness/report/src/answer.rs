@@ -1,10 +1,10 @@
 //! The answer in sentences, computed from the data: one named workload and case, the same guest on every boundary,
 //! never an average over workloads. Names in backticks are code.
 
-use crate::rows::{Row, Table, absent, missing, noun};
-use crate::units::{self, Quantity};
-use isobench_core::run::{Order, RunFile};
-use isobench_core::words::{Flag, Guest, Model};
+use crate::rows::{Row, Table, missing, noun};
+use crate::units;
+use isobench_core::run::{BackendEntry, Order, RunFile};
+use isobench_core::words::{Flag, Guest};
 use isobench_stats::{Spread, Summary, Verdict};
 
 /// A difference smaller than this is not called one: blocks of one cell differ by as much.
@@ -106,13 +106,13 @@ fn costs(first: &Row, others: &[Row]) -> String {
         if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
     };
     let memory = |row: &Row| row.memory().map(|slope| units::bytes(slope.value));
-    let rate = |row: &Row| row.throughput().map(|t| Quantity::Rate.show(t.rate.value));
+    let rate = |row: &Row| row.throughput().map(|t| units::calls(t.rate.value));
     let mut text = String::new();
     if let Some(keeps) = memory(first) {
         text += &format!(" Each further instance keeps {keeps}{}.", bracket(&memory));
     }
     if let Some(answers) = rate(first) {
-        text += &format!(" Once warm, it answers {answers}{}.", bracket(&rate));
+        text += &format!(" Once warm, it answers {answers} calls a second{}.", bracket(&rate));
     }
     text
 }
@@ -176,12 +176,14 @@ fn few_blocks(table: &Table) -> Option<String> {
 
 fn run_caveats(run: &RunFile, summary: &Summary) -> Vec<String> {
     let mut caveats = Vec::new();
-    for missing in missing(run) {
-        let what = if missing.model == Model::Null { missing.backend } else { noun(missing.model) };
-        caveats.push(format!("Missing here: {what} (`{}`). {}", missing.backend, missing.reason));
-    }
-    if !absent(run).is_empty() {
-        caveats.push(format!("{} could not be run: see below.", counted(absent(run).len(), "pair")));
+    for gone in missing(run) {
+        let entry = |b: &&BackendEntry| b.description.model == gone.model && b.availability.is_available();
+        let what = match run.backends.iter().find(entry) {
+            Some(_) => String::new(),
+            // No other backend has this model: it is missing as a whole.
+            None => format!("{} is missing: ", capitalised(noun(gone.model))),
+        };
+        caveats.push(format!("{what}`{}` cannot run here ({}).", gone.backend, gone.reason.trim_end_matches('.')));
     }
     let errors = summary.cells.iter().filter(|c| matches!(c.verdict, Verdict::Error { .. })).count();
     if errors > 0 {
@@ -202,6 +204,7 @@ fn run_caveats(run: &RunFile, summary: &Summary) -> Vec<String> {
     caveats
 }
 
-fn counted(n: usize, what: &str) -> String {
-    if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") }
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

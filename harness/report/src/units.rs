@@ -85,6 +85,15 @@ pub fn bytes(bytes: f64) -> String {
     Quantity::Bytes.show(bytes)
 }
 
+/// Calls per second as a sentence says it: `0.512`, `205,000`, `12.5 million`.
+pub fn calls(rate: f64) -> String {
+    match rounded(rate) {
+        rate if rate >= 1e6 => format!("{} million", digits(rate / 1e6)),
+        rate if rate >= 100.0 => grouped(rate.round() as u64),
+        rate => digits(rate),
+    }
+}
+
 /// How many times: `1.4`, `47`, `97,100`.
 pub fn times(ratio: f64) -> String {
     if ratio < 10.0 {
@@ -175,6 +184,7 @@ mod tests {
         assert_eq!([1.44, 47.2, 97_142.0].map(times), ["1.4", "47", "97,100"]);
         assert_eq!(Quantity::Time.tick(10_000.0), "10 µs");
         assert_eq!(Quantity::Bytes.tick(65536.0), "64 KiB");
+        assert_eq!([0.5123, 205_123.0, 12_543_000.0].map(calls), ["0.512", "205,000", "12.5 million"]);
         assert_eq!(grouped(1_000_000), "1,000,000");
         assert_eq!(date(0), "1970-01-01 00:00 UTC");
         assert_eq!(date(1_795_269_900_000), "2026-11-21 14:05 UTC");

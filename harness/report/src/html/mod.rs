@@ -35,7 +35,17 @@ fn document(title: &str, body: &Markup) -> String {
 fn prose(text: &str) -> Markup {
     html! {
         @for (i, part) in text.split('`').enumerate() {
-            @if i % 2 == 1 { code { (part) } } @else { (part) }
+            @if i % 2 == 1 { code { (part) } } @else { (unbroken(part)) }
         }
     }
+}
+
+/// No line ends between a number and what it counts.
+fn unbroken(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for c in text.chars() {
+        let after_number = c == ' ' && result.ends_with(|last: char| last.is_ascii_digit());
+        result.push(if after_number { '\u{a0}' } else { c });
+    }
+    result
 }

@@ -15,7 +15,7 @@ pub const CSS: &str = "
 html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
 body { margin: 0; background: var(--page); color: var(--text);
   font: 16px/1.55 system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 28px 24px 72px; }
+main { max-width: 1240px; margin: 0 auto; padding: 28px 24px 72px; }
 h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -0.01em; }
 h2 { font-size: 21px; line-height: 1.3; margin: 56px 0 4px; letter-spacing: -0.005em; }
 h3 { font-size: 16px; margin: 28px 0 4px; }
@@ -23,7 +23,8 @@ p { margin: 8px 0; max-width: 76ch; }
 a { color: var(--link); }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; font-size: 0.9em; }
 .meta, .read, .note, figcaption { color: var(--muted); font-size: 14px; }
-.read { margin: 4px 0 14px; }
+.read { margin: 4px 0 14px; max-width: none; }
+.note { max-width: none; }
 nav { font-size: 14px; margin: 18px 0 0; display: flex; flex-wrap: wrap; gap: 4px 18px; }
 .answer { margin: 18px 0 0; }
 .answer p { margin: 8px 0; }
@@ -32,7 +33,7 @@ nav { font-size: 14px; margin: 18px 0 0; display: flex; flex-wrap: wrap; gap: 4p
 .caveats p { margin: 3px 0; max-width: none; }
 .scroll { overflow-x: auto; margin: 16px 0 0; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
 table { border-collapse: collapse; width: 100%; font-size: 14px; line-height: 1.4; font-variant-numeric: tabular-nums; }
-th, td { padding: 8px 12px; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { padding: 7px 8px; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--muted); font-weight: 500; font-size: 13px; vertical-align: bottom; white-space: nowrap; }
 tbody th { font-weight: 600; white-space: nowrap; }
@@ -40,9 +41,10 @@ th:first-child { position: sticky; left: 0; background: var(--page); z-index: 1;
 td.n, th.n { text-align: right; white-space: nowrap; }
 td.n b { font-weight: 600; }
 td small, th small { display: block; color: var(--muted); font-size: 12px; font-weight: 400; }
-td.text { min-width: 15em; max-width: 30em; font-size: 13px; color: var(--muted); }
+td.text { min-width: 14em; max-width: 30em; font-size: 13px; color: var(--muted); }
 td.none { color: var(--muted); }
 tr.emulated td.n b { font-weight: 400; font-style: italic; }
+small.compact { display: none; }
 .model { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 8px; background: var(--ink); }
 .emulated .model { background: none; box-shadow: inset 0 0 0 2px var(--ink); }
 .tag { display: inline-block; padding: 0 7px; border-radius: 9px; font-size: 12px; line-height: 19px; white-space: nowrap;
@@ -65,7 +67,8 @@ ul.plain li:first-child { border-top: 0; }
   main { padding: 20px 15px 48px; }
   h1 { font-size: 24px; } h2 { font-size: 19px; margin-top: 44px; }
   .answer p.lead { font-size: 17px; }
-  th, td { padding: 7px 9px; }
+  th, td { padding: 7px 8px; }
+  .headline .wide { display: none; } small.compact { display: block; margin: 2px 0 0 17px; }
   .plot.wide { display: none; } .plot.narrow { display: block; max-width: 480px; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; }
 }

@@ -17,14 +17,14 @@ pub fn headline(table: &Table) -> Markup {
             table.headline {
                 thead { tr {
                     th { "Boundary" small { (table.workload) " (" (table.case) ")" } }
-                    th { "Guest" }
+                    th.wide { "Guest" }
+                    th.wide { "Verdict" }
                     th.n { "Cold start" small { "p50" } }
                     th.n { "Cold start" small { "p99" } }
                     th.n { "Warm call" small { "p50" } }
                     th.n { "Warm call" small { "p99" } }
                     th.n { "Memory" small { "PSS per instance" } }
-                    th.n { "Calls" small { "warm, best of 1 to 4" } }
-                    th { "Verdict" }
+                    th.n { "Throughput" small { "warm, best" } }
                     th { "Ready before the clock" }
                 } }
                 tbody { @for row in &table.rows { (headline_row(row)) } }
@@ -44,18 +44,16 @@ fn headline_row(row: &Row) -> Markup {
     let calls = cell.warm_call.as_ref().map(|warm| &warm.tail);
     html! {
         tr.emulated[row.emulated()] data-row=(format!("{}/{}", row.name(), row.guest())) data-model=(cell.model) {
-            th { (dot(cell)) (row.name()) }
-            td { (row.guest()) }
+            // On a phone guest and verdict stand below the name, so that numbers are in view.
+            th { (dot(cell)) (row.name()) small.compact { (row.guest()) " " (verdict(cell)) } }
+            td.wide { (row.guest()) }
+            td.wide { (verdict(cell)) }
             (median(starts))
             (p99(starts))
             (median(calls))
             (p99(calls))
             (estimate(Quantity::Bytes, row.memory()))
-            @match row.throughput() {
-                Some(t) => td.n { (value(Quantity::Rate, t.rate)) small { "at " (t.n) } },
-                None => td.n.none { "–" },
-            }
-            td { (verdict(cell)) }
+            (estimate(Quantity::Rate, row.throughput().map(|t| t.rate)))
             td.text { (row.prepared) }
         }
     }

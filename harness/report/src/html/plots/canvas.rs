@@ -132,13 +132,14 @@ impl Canvas<'_> {
 
     /// An outlined rectangle with diagonal strokes: emulated.
     pub fn hatched(&mut self, from: (f64, f64), to: (f64, f64), ink: Ink, opacity: f64) {
-        self.bar(from, to, ink, opacity * 0.35);
+        // Faint enough for a label on top.
+        self.bar(from, to, ink, opacity * 0.2);
         let height = to.1 - from.1;
         let mut x = from.0 - height + 4.0;
         while x < to.0 {
             let (left, right) = (x.max(from.0), (x + height).min(to.0));
             if right > left {
-                self.line((left, to.1 - (left - x)), (right, to.1 - (right - x)), ink, opacity, 1);
+                self.line((left, to.1 - (left - x)), (right, to.1 - (right - x)), ink, 0.1 + opacity * 0.2, 1);
             }
             x += 6.0;
         }

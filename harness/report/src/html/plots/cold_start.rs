@@ -27,7 +27,7 @@ impl Layout {
         match column {
             Column::Wide => Layout { column, left: 200.0, right: width - 92.0, row: 26.0 },
             // Label and value stand above the track.
-            Column::Narrow => Layout { column, left: 14.0, right: width - 16.0, row: 38.0 },
+            Column::Narrow => Layout { column, left: 19.0, right: width - 20.0, row: 38.0 },
         }
     }
 
@@ -49,7 +49,7 @@ pub fn dots(table: &Table) -> Option<Markup> {
         let tracks = (real.len() + emulated.len()) as f64 * layout.row;
         let bottom = TOP + tracks + caption;
         Some(draw(column.width() as i32, (bottom + AXIS) as i32, &title, |canvas| {
-            grid(canvas, &layout, &axis, bottom);
+            labels(canvas, &layout, &axis, bottom);
             let mut y = TOP;
             for row in &real {
                 track(canvas, &layout, &axis, y, row);
@@ -74,11 +74,14 @@ pub fn dots(table: &Table) -> Option<Markup> {
     })
 }
 
-fn grid(canvas: &mut Canvas, layout: &Layout, axis: &Axis, bottom: f64) {
-    let room = ((layout.right - layout.left) / 52.0) as usize;
-    for tick in axis.ticks(room) {
+/// The ticks of the axis, as many as have room for their labels.
+fn ticks(layout: &Layout, axis: &Axis) -> Vec<f64> {
+    axis.ticks(((layout.right - layout.left) / 52.0) as usize)
+}
+
+fn labels(canvas: &mut Canvas, layout: &Layout, axis: &Axis, bottom: f64) {
+    for tick in ticks(layout, axis) {
         let x = layout.x(axis.at(tick));
-        canvas.line((x, TOP), (x, bottom), Ink::Grid, 1.0, 1);
         canvas.text(&Quantity::Time.tick(tick), (x, bottom + 14.0), Anchor::Middle, Ink::Muted, false);
     }
 }
@@ -105,6 +108,11 @@ fn track(canvas: &mut Canvas, layout: &Layout, axis: &Axis, top: f64, row: &crat
         }
     };
     let x = |value: f64| layout.x(axis.at(value));
+    // The grid is drawn row by row: on a phone it must not run through the labels above the tracks.
+    let half = if layout.column == Column::Wide { layout.row / 2.0 } else { 8.0 };
+    for tick in ticks(layout, axis) {
+        canvas.line((x(tick), y - half), (x(tick), y + half), Ink::Grid, 1.0, 1);
+    }
     match start.spread {
         Some(Spread::Interval { low, high }) => canvas.line((x(low), y), (x(high), y), ink, 0.55, 5),
         Some(Spread::Range { low, high }) => {

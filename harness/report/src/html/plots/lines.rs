@@ -57,7 +57,7 @@ pub struct Plot {
 
 const TITLE: f64 = 22.0;
 const ENTRY: f64 = 17.0;
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 60.0;
 const BOTTOM: f64 = 44.0;
 const GAP: f64 = 24.0;
 
@@ -99,7 +99,7 @@ pub fn panels(plot: &Plot, column: Column) -> String {
             }
             let area = Area {
                 left: left + LEFT,
-                right: left + width - 8.0,
+                right: left + width - 20.0,
                 top: top + height - BOTTOM - field,
                 bottom: top + height - BOTTOM,
             };

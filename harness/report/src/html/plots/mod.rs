@@ -17,7 +17,7 @@ use maud::{Markup, PreEscaped, html};
 /// Which of the two renderings is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
-    /// A desktop's: 960 pixels.
+    /// A desktop's: 1120 pixels.
     Wide,
     /// A phone's: 360 pixels.
     Narrow,
@@ -27,7 +27,7 @@ impl Column {
     /// Width of the drawing in CSS pixels at its natural size.
     pub fn width(self) -> f64 {
         match self {
-            Column::Wide => 960.0,
+            Column::Wide => 1120.0,
             Column::Narrow => 360.0,
         }
     }
@@ -54,4 +54,4 @@ fn parted<'a>(rows: &[Row<'a>]) -> (Vec<Row<'a>>, Vec<Row<'a>>) {
 }
 
 /// What stands above rows that must not be compared with the others.
-const EMULATED: &str = "emulated processor: not comparable with the rows above";
+const EMULATED: &str = "emulated: not comparable with the rows above";

@@ -8,7 +8,7 @@ use isobench_core::record::PHASES;
 use maud::Markup;
 
 /// Strength of each phase's ink, in the order of [`PHASES`].
-const STRENGTH: [f64; 4] = [1.0, 0.68, 0.42, 0.2];
+const STRENGTH: [f64; 4] = [1.0, 0.55, 0.3, 0.14];
 const LEGEND: f64 = 34.0;
 const CAPTION: f64 = 30.0;
 const BAR: f64 = 18.0;
@@ -104,12 +104,11 @@ fn segment(canvas: &mut Canvas, from: (f64, f64), end: f64, row: &Row, name: &st
     } else {
         canvas.bar(from, to, ink, strength)
     }
-    let text_ink = if strength > 0.6 && !row.emulated() { Ink::OnStrong } else { Ink::Text };
+    let text_ink = if strength == 1.0 && !row.emulated() { Ink::OnStrong } else { Ink::Text };
     let name = name.replace('_', " ");
     let long = format!("{name} {:.0} %", share * 100.0);
     let fitting = [long.as_str(), name.as_str()].into_iter().find(|text| canvas.width_of(text) + 10.0 < end - from.0);
-    // On hatching no text is legible.
-    if let Some(text) = fitting.filter(|_| !row.emulated()) {
+    if let Some(text) = fitting {
         canvas.text(text, ((from.0 + end) / 2.0, from.1 + BAR / 2.0), Anchor::Middle, text_ink, false);
     }
 }
