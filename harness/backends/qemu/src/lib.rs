@@ -41,10 +41,8 @@ impl Backend for QemuBackend {
             variants: vec![VariantInfo {
                 name: "boot".into(),
                 guests: Guest::ALL.to_vec(),
-                prepared: "kernel taken out of its bzImage, root file system with agent and prepared guest, both in the \
-                           page cache"
-                    .into(),
-                shared: "the host's kernel and, where guests are emulated, nothing of its processor".into(),
+                prepared: "kernel (out of its bzImage) and root file system, in the page cache".into(),
+                shared: "nothing: a kernel of its own in a process of its own".into(),
             }],
             in_process: false,
             hidden: false,

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The most a guest's console may write, in bytes; what comes after is lost.
-const LOG_LIMIT: u64 = 256 << 10;
+pub const LOG_LIMIT: u64 = 256 << 10;
 
 /// Longest wait for a QEMU whose channel has closed to be gone too, so that its fault can say why.
 const DEATH_DEADLINE: Duration = Duration::from_secs(2);
@@ -192,7 +192,8 @@ impl Drop for Qemu {
 fn words_of(log: &str) -> Option<String> {
     let telling = ["isobench agent:", "Kernel panic - not syncing:"];
     let line = log.lines().find_map(|line| telling.iter().find_map(|t| Some(&line[line.find(t)?..])));
-    let last: Vec<&str> = log.lines().map(str::trim).filter(|l| !l.is_empty() && !l.ends_with("Restarting system")).collect();
+    let last: Vec<&str> =
+        log.lines().map(str::trim).filter(|l| !l.is_empty() && !l.ends_with("Restarting system")).collect();
     let last = last[last.len().saturating_sub(3)..].join(" | ");
     line.map(|l| l.trim().to_string()).or((!last.is_empty()).then_some(last))
 }
