@@ -8,9 +8,8 @@ use isobench_core::run::{Order, Plan};
 use isobench_core::workload;
 use isobench_runner::client::{self, INTERRUPTED};
 use isobench_runner::criterion_glue::{self as glue, Action};
-use isobench_runner::guests::{Artifact, Built};
 use isobench_runner::place::{self, Places};
-use isobench_runner::plan::Filter;
+use isobench_runner::plan::{self, Filter};
 use isobench_runner::session::{Options, Session};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::Ordering;
@@ -102,11 +101,9 @@ fn list(places: &Places, criterion: &mut Criterion, filter: &Filter, model: Mode
         .collect();
     let mut workloads = Vec::new();
     for workload in workload::load_all(&places.workloads())? {
-        let workload = workload?;
-        let artifact = || Ok(Artifact { path: Default::default(), sha256: String::new() });
-        workloads.push(Built { artifacts: workload.sources.keys().map(|&g| (g, artifact())).collect(), workload });
+        workloads.push(plan::as_if_built(workload?));
     }
-    glue::list(criterion, &glue::cells_everywhere(descriptions, &workloads, filter));
+    glue::list(criterion, &plan::cells_everywhere(descriptions, &workloads, filter, true));
     Ok(())
 }
 

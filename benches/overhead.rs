@@ -1,1 +1,254 @@
-fn main() {}
+//! `cargo bench --bench overhead`: what the harness itself costs, as ratios with both sides in the same run.
+//!
+//! - its cold start over a minimal hand-written loop on the same crates, settings, agent and socket;
+//! - its memory per instance over a hand count;
+//! - what the coordinator and the report need.
+//!
+//! Prints figures with the limits that the README promises; asserts nothing, because a bench is not a test.
+
+use anyhow::{Context, Result, bail, ensure};
+use isobench_core::record::{BlockRecord, Samples};
+use isobench_core::run::{Order, Plan};
+use isobench_core::store::RunDir;
+use isobench_core::{CellEntry, CellId, Experiment, Guest, Record, RunFile, Unit};
+use isobench_runner::overhead::{OverheadAnswer, OverheadRequest};
+use isobench_runner::place::Places;
+use isobench_runner::plan::{Filter, HEADLINE_WORKLOAD};
+use isobench_runner::protocol::Visit;
+use isobench_runner::session::{Options, Session};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// Instances for the count of memory.
+const HELD: u32 = 64;
+/// Longest wait for one by-hand program.
+const BY_HAND_DEADLINE: Duration = Duration::from_secs(180);
+/// Samples of the run whose report is timed.
+const MANY_SAMPLES: usize = 1_000_000;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    // Cargo passes every bench the same arguments; this one measures, or names itself.
+    if args.iter().any(|a| a == "--list") {
+        println!("overhead: benchmark");
+        return ExitCode::SUCCESS;
+    }
+    if !args.iter().any(|a| a == "--bench") || args.iter().any(|a| a == "--test") {
+        println!("overhead: nothing to test, it only measures");
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("overhead: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let status = Command::new("cargo").args(["build", "--release", "--workspace", "--bins"]).status()?;
+    ensure!(status.success(), "building the programs: {status}");
+    let places = Places::find()?;
+    let mut session = session(&places)?;
+    println!("cold start: harness over a hand-written loop, medians of paired starts (limit: 1.05, or 300 ns more)");
+    for id in headline_cells(&session) {
+        if let Err(error) = cold_start(&mut session, &places, id) {
+            println!("  {:<16} not measured: {error:#}", session.entry(id).cell.row());
+        }
+    }
+    session.finish(None)?;
+    coordinator(&places)?;
+    report(&places)
+}
+
+fn session(places: &Places) -> Result<Session> {
+    let options = Options {
+        command: vec!["overhead".into()],
+        filter: Filter { only: vec![format!("/{HEADLINE_WORKLOAD}/")], skip: Vec::new(), small_only: true },
+        plan: Plan {
+            seed: 0,
+            order: Order::Sequential,
+            quick: true,
+            budget_ms: None,
+            only: Vec::new(),
+            skip: Vec::new(),
+        },
+        results: None,
+        models: Vec::new(),
+    };
+    Ok(Session::begin(places, options, &|step| eprintln!("{step}"))?)
+}
+
+/// One cell per backend: the guest closest to the boundary itself.
+fn headline_cells(session: &Session) -> Vec<CellId> {
+    let mut chosen: Vec<&CellEntry> = Vec::new();
+    for guest in [Guest::Native, Guest::Js, Guest::Wasm] {
+        for entry in session.run.cells.iter().filter(|e| e.cell.guest == guest && e.faults.is_empty()) {
+            if !chosen.iter().any(|c| c.cell.row() == entry.cell.row()) {
+                chosen.push(entry);
+            }
+        }
+    }
+    chosen.iter().map(|e| e.id).collect()
+}
+
+fn cold_start(session: &mut Session, places: &Places, id: CellId) -> Result<()> {
+    let entry = session.entry(id).clone();
+    let in_process = session.in_process(id);
+    let emulated = entry.flags.contains(&isobench_core::Flag::Emulated);
+    let rounds = match (in_process, emulated, entry.cell.backend.as_str()) {
+        (true, ..) => 400,
+        (_, true, _) => 8,
+        (_, _, "process") => 300,
+        _ => 30,
+    };
+    let hold = if in_process { HELD } else { 0 };
+    let footprint = Visit::Footprint { instances: vec![HELD] };
+    let request = OverheadRequest { block: session.request(id, 1_000_000 + id, &footprint), rounds, hold };
+    let program = places.programs.join(format!("isobench-by-hand-{}", entry.cell.backend));
+    let answer = ask(&program, &request)?;
+    let (harness, by_hand) = (median(&answer.harness_ns), median(&answer.by_hand_ns));
+    let mut ratios: Vec<f64> =
+        answer.harness_ns.iter().zip(&answer.by_hand_ns).map(|(a, b)| *a as f64 / *b as f64).collect();
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[ratios.len() / 2];
+    println!(
+        "  {:<16} {:<6} ratio {ratio:.3}  (median of {} pairs; {harness} ns over {by_hand} ns){}",
+        entry.cell.row(),
+        entry.cell.guest,
+        ratios.len(),
+        verdict(ratio <= 1.05 || harness <= by_hand + 300),
+    );
+    if let Some(by_hand) = answer.by_hand_pss {
+        let per_instance = pss_per_instance(&session.visit(id, &footprint, None)?)?;
+        let ratio = per_instance as f64 / by_hand as f64;
+        println!(
+            "  {:<16} memory ratio {ratio:.3}  (PSS per instance at N = {HELD}: {per_instance} over {by_hand} bytes; limit: within 5 %){}",
+            entry.cell.row(),
+            verdict((0.95..=1.05).contains(&ratio)),
+        );
+    }
+    Ok(())
+}
+
+fn pss_per_instance(records: &[Record]) -> Result<u64> {
+    let pss_at = |wanted: u32| {
+        records.iter().find_map(|r| match r {
+            Record::Samples(s) if s.metric == "pss" && s.n == Some(wanted) => Some(s.values[0]),
+            _ => None,
+        })
+    };
+    let (none, held) = pss_at(0).zip(pss_at(HELD)).context("the footprint visit failed")?;
+    Ok(held.saturating_sub(none) / u64::from(HELD))
+}
+
+/// Runs a by-hand program with a deadline; its standard error is ours.
+fn ask(program: &Path, request: &OverheadRequest) -> Result<OverheadAnswer> {
+    let mut child = Command::new(program)
+        .env(isobench_runner::reap::COOKIE, &request.block.ctx.state)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{}", program.display()))?;
+    child.stdin.take().context("piped")?.write_all(&serde_json::to_vec(request)?)?;
+    let until = Instant::now() + BY_HAND_DEADLINE;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > until {
+            child.kill()?;
+            bail!("{}: not done after {} s", program.display(), BY_HAND_DEADLINE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output()?;
+    isobench_runner::reap::kill_cookie(&request.block.ctx.state);
+    ensure!(output.status.success(), "{}: {}", program.display(), output.status);
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The coordinator's peak memory in a quick run of one backend: it holds nothing that grows with the number of cells.
+fn coordinator(places: &Places) -> Result<()> {
+    let out = tempfile::tempdir()?;
+    let args = ["run", "--quick", "--only", "process/", "--budget", "20s", "--out"];
+    let (_, peak) = watch(Command::new(places.programs.join("isobench")).args(args).arg(out.path()))?;
+    println!("coordinator peak memory: {:.1} MiB (limit: 100 MiB){}", mib(peak), verdict(peak <= 100 << 20));
+    Ok(())
+}
+
+fn report(places: &Places) -> Result<()> {
+    let out = tempfile::tempdir()?;
+    // The shape of a real run, with a series of warm calls that fills it to a million samples.
+    let source = RunDir::new(places.results().join("reference"));
+    let mut run: RunFile = source.read_run().context("the committed reference run")?;
+    run.id = "many".into();
+    let dir = RunDir::new(out.path().join("results/many"));
+    dir.write_run(&run)?;
+    let mut writer = dir.writer()?;
+    let per_block = 2_000;
+    for block in 0..(MANY_SAMPLES / per_block) as u32 {
+        let cell = block % run.cells.len() as u32;
+        let values = (0..per_block as u64).map(|i| 10_000 + (i * 7_919 + u64::from(block) * 104_729) % 5_000).collect();
+        writer.append(&[
+            Record::Samples(Samples {
+                cell,
+                block,
+                experiment: Experiment::WarmCall,
+                metric: "call".into(),
+                n: None,
+                unit: Unit::Ns,
+                index: 0,
+                flags: Vec::new(),
+                values,
+            }),
+            Record::Block(BlockRecord { cell, block, at_unix_ms: 0, wall_ns: 1, steal_ppm: 0, cpu_pressure_ppm: None }),
+        ])?;
+    }
+    let mut command = Command::new(places.programs.join("isobench"));
+    command.arg("report").arg(dir.path()).env("ISOBENCH_ROOT", out.path());
+    fs::create_dir(out.path().join("workloads"))?;
+    let (took, peak) = watch(&mut command)?;
+    println!(
+        "report of {MANY_SAMPLES} samples: {:.2} s, {:.0} MiB (limits: 3 s, 500 MiB){}",
+        took.as_secs_f64(),
+        mib(peak),
+        verdict(took <= Duration::from_secs(3) && peak <= 500 << 20),
+    );
+    Ok(())
+}
+
+/// Runs a command and watches its peak resident memory (`VmHWM`, which never falls).
+fn watch(command: &mut Command) -> Result<(Duration, u64)> {
+    let begun = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut peak = 0;
+    let status = loop {
+        if let Ok(text) = fs::read_to_string(format!("/proc/{}/status", child.id())) {
+            let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+            peak = peak.max(kib.unwrap_or(0) * 1024);
+        }
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok((begun.elapsed(), peak))
+}
+
+fn median(values: &[u64]) -> u64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    sorted[sorted.len() / 2]
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn verdict(within: bool) -> &'static str {
+    if within { "  ok" } else { "  OVER THE LIMIT" }
+}

@@ -1,7 +1,7 @@
 //! Criterion in front of a [`Session`]: one `iter_custom` call is one block in a fresh runner process, and every sample
 //! of it goes into the run as well.
 
-use crate::plan::{self, HEADLINE_WORKLOAD};
+use crate::plan::HEADLINE_WORKLOAD;
 use crate::protocol::{Series, Visit};
 use crate::session::{Session, SessionError};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
@@ -187,19 +187,4 @@ pub fn beside(session: &mut Session) -> Result<(), SessionError> {
         }
     }
     Ok(())
-}
-
-/// The cells a bench would have if every backend could run: for `--list`.
-pub fn cells_everywhere(
-    descriptions: Vec<isobench_core::Description>,
-    workloads: &[crate::guests::Built],
-    filter: &plan::Filter,
-) -> Vec<CellEntry> {
-    let everywhere = |d| {
-        let available =
-            isobench_core::Availability::Available { versions: Default::default(), emulated: false, notes: Vec::new() };
-        (d, available)
-    };
-    let backends: Vec<_> = descriptions.into_iter().map(everywhere).collect();
-    plan::cells(&backends, workloads, filter, true).0
 }

@@ -1,11 +1,16 @@
 //! Which cells there are, and what a visit to each does.
 
 use crate::experiments::FOOTPRINT_STEPS;
-use crate::guests::Built;
+use crate::guests::{Artifact, Built};
 use crate::protocol::{Series, Visit};
 use isobench_core::run::Absent;
-use isobench_core::{Availability, Cell, CellEntry, Description, Experiment, Flag, Limits};
+use isobench_core::{Availability, Cell, CellEntry, Description, Experiment, Flag, Limits, Workload};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// What a runner process itself may take to start, deploy from the cache and end.
+const BLOCK_GRACE: Duration = Duration::from_secs(5);
 
 /// The workload on which quick runs (and the headline) take footprint and throughput.
 pub const HEADLINE_WORKLOAD: &str = "echo";
@@ -83,6 +88,24 @@ pub fn cells(
         }
     }
     (entries, absent)
+}
+
+/// The cells there would be if every backend could run here.
+pub fn cells_everywhere(
+    descriptions: Vec<Description>,
+    workloads: &[Built],
+    filter: &Filter,
+    quick: bool,
+) -> Vec<CellEntry> {
+    let available = || Availability::Available { versions: BTreeMap::new(), emulated: false, notes: Vec::new() };
+    let backends: Vec<_> = descriptions.into_iter().map(|d| (d, available())).collect();
+    cells(&backends, workloads, filter, quick).0
+}
+
+/// The workload as if each of its guests had been built: enough where only names are wanted.
+pub fn as_if_built(workload: Workload) -> Built {
+    let artifact = || Ok(Artifact { path: PathBuf::new(), sha256: String::new() });
+    Built { artifacts: workload.sources.keys().map(|&guest| (guest, artifact())).collect(), workload }
 }
 
 fn wanted_cases(built: &Built, filter: &Filter) -> Vec<String> {
@@ -164,7 +187,7 @@ pub fn page_cache_visit() -> Visit {
 /// The last resort: how long the coordinator waits for a whole block before it kills the runner. Every wait inside the
 /// block has its own, shorter deadline; this one holds where the runner itself hangs.
 pub fn block_deadline(visit: &Visit, limits: &Limits, emulated: bool) -> Duration {
-    let instance = limits.start_deadline(emulated) + limits.call_deadline(emulated) + limits.stop_deadline();
+    let instance = limits.start_deadline(emulated) + limits.call_deadline(emulated);
     let (instances, rest) = match visit {
         Visit::ColdStart { starts, warm } => (*starts, Duration::from_millis(warm.map_or(0, |w| w.max_ms))),
         Visit::Footprint { instances } => (instances.iter().copied().max().unwrap_or(0) + 1, Duration::ZERO),
@@ -175,5 +198,9 @@ pub fn block_deadline(visit: &Visit, limits: &Limits, emulated: bool) -> Duratio
     };
     // Many instances do not each hang for their whole deadline: the first that does ends the visit. Three stand for
     // one that hangs, one that just does not, and the engine's own start.
-    instance * instances.min(3) + rest * 2 + Duration::from_millis(50) * instances + Duration::from_secs(10)
+    instance * instances.min(3)
+        + limits.stop_deadline()
+        + rest * 2
+        + Duration::from_millis(50) * instances
+        + BLOCK_GRACE
 }

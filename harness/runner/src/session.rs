@@ -55,9 +55,6 @@ pub enum SessionError {
     /// No runner program was found.
     #[error("no isobench-runner-* program in {}: `make build` builds them", .0.display())]
     NoRunners(std::path::PathBuf),
-    /// No cell matches.
-    #[error("no cell to measure: {0}")]
-    NoCells(String),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -90,16 +87,20 @@ impl Session {
         let id = place::new_run_id();
         let state = StateDir::create(&places.state, &id)
             .map_err(|source| SessionError::State { path: places.state.clone(), source })?;
-        let runners = discover(places, &options, say)?;
+        let (workloads, broken) = build_workloads(places, say)?;
+        let built: Vec<Built> = workloads.values().cloned().collect();
+        let mut runners = discover(places, &options, say)?;
+        // A backend none of whose cells is wanted is not asked: its probe may boot a guest.
+        let descriptions = runners.iter().map(|r| r.description.clone()).collect();
+        let conceivable = plan::cells_everywhere(descriptions, &built, &options.filter, options.plan.quick);
+        runners.retain(|r| conceivable.iter().any(|e| e.cell.backend == r.description.backend));
 
         say("asking the backends");
         let availabilities = probe_all(&runners, |name| context(places, &state, &id, &format!("p-{name}")));
-        let (workloads, broken) = build_workloads(places, say)?;
         interrupted()?;
 
         let described: Vec<_> =
             runners.iter().map(|r| r.description.clone()).zip(availabilities.iter().cloned()).collect();
-        let built: Vec<Built> = workloads.values().cloned().collect();
         let (mut cells, absent) = plan::cells(&described, &built, &options.filter, options.plan.quick);
         if options.plan.order == isobench_core::run::Order::Sequential {
             cells.iter_mut().for_each(|c| c.flags.push(Flag::Sequential));
@@ -293,16 +294,17 @@ fn context(places: &Places, state: &StateDir, run: &str, part: &str) -> RunConte
 
 fn discover(places: &Places, options: &Options, say: &dyn Fn(&str)) -> Result<Vec<Runner>, SessionError> {
     let mut runners = Vec::new();
-    for found in client::discover(&places.programs) {
+    let programs = client::discover(&places.programs);
+    if programs.is_empty() {
+        return Err(SessionError::NoRunners(places.programs.clone()));
+    }
+    for found in programs {
         match found {
             Ok(runner) if !options.models.is_empty() && !options.models.contains(&runner.description.model) => {}
             Ok(runner) if runner.description.hidden && !options.filter.names(&runner.description.backend) => {}
             Ok(runner) => runners.push(runner),
             Err(fault) => say(&format!("a backend is left out: {fault}")),
         }
-    }
-    if runners.is_empty() {
-        return Err(SessionError::NoRunners(places.programs.clone()));
     }
     Ok(runners)
 }

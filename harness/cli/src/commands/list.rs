@@ -1,9 +1,9 @@
 //! `isobench list`: workloads and cells. Asks the backends what they are, not whether they can run: cheap.
 
 use anyhow::Result;
-use isobench_core::{Availability, workload};
+use isobench_core::workload;
 use isobench_runner::client;
-use isobench_runner::guests::{Artifact, Built};
+use isobench_runner::guests::Built;
 use isobench_runner::place::Places;
 use isobench_runner::plan::{self, Filter};
 use std::process::ExitCode;
@@ -44,25 +44,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         return Ok(super::finished(broken));
     }
-    let backends: Vec<_> = client::discover(&places.programs)
-        .into_iter()
-        .flatten()
-        .filter(|r| !r.description.hidden)
-        .map(|r| {
-            let everywhere =
-                Availability::Available { versions: Default::default(), emulated: false, notes: Vec::new() };
-            (r.description, everywhere)
-        })
-        .collect();
-    // Names need no artifact, so nothing is built: every guest that has a source counts as there.
-    let named: Vec<Built> = workloads
-        .into_iter()
-        .map(|workload| {
-            let artifact = || Ok(Artifact { path: Default::default(), sha256: String::new() });
-            Built { artifacts: workload.sources.keys().map(|&guest| (guest, artifact())).collect(), workload }
-        })
-        .collect();
-    let (cells, _) = plan::cells(&backends, &named, &Filter::default(), false);
+    let runners = client::discover(&places.programs).into_iter().flatten();
+    let descriptions = runners.map(|r| r.description).filter(|d| !d.hidden).collect();
+    let named: Vec<Built> = workloads.into_iter().map(plan::as_if_built).collect();
+    let cells = plan::cells_everywhere(descriptions, &named, &Filter::default(), false);
     for entry in cells {
         println!("{}", entry.cell);
     }

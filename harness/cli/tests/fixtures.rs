@@ -1,0 +1,79 @@
+//! Bad input: every broken fixture gets file, line, what is wrong and what would be right, and a non-zero exit.
+
+mod common;
+
+use common::Checkout;
+use std::fs;
+
+const GOOD: &str = "name = \"w\"\nsummary = \"s\"\n[[case]]\nname = \"small\"\ninput = \"in\"\nexpected = \"in\"\n";
+
+/// Writes `workloads/w` with that workload.toml and checks it.
+fn check(toml: &str) -> common::Ran {
+    let checkout = Checkout::new();
+    checkout.script("w", "");
+    fs::write(checkout.path("workloads/w/workload.toml"), toml).unwrap();
+    checkout.run(&["check", "w"])
+}
+
+#[test]
+fn broken_fixtures_are_named_with_file_and_line() {
+    let cases = [
+        (GOOD.replace("summary", "sumary"), "workload.toml:2", "unknown field `sumary`"),
+        (GOOD.replace("summary = \"s\"\n", ""), "workload.toml", "missing field `summary`"),
+        (GOOD.replace("\"small\"", "7"), "workload.toml:4", "invalid type: integer"),
+        (
+            GOOD.replace("input = \"in\"", "input = \"../../etc/passwd\""),
+            "workload.toml:5",
+            "leads out of the workload's folder",
+        ),
+        (GOOD.replace("input = \"in\"", "input = \"absent\""), "workload.toml:5", "does not exist"),
+        (GOOD.replace("name = \"w\"", "name = \"v\""), "workload.toml:1", "the folder is `w`"),
+        (GOOD.replace("expected = \"in\"\n", ""), "workload.toml:4", "either expected (a file) or expected_sha256"),
+        (
+            GOOD.replace("expected = \"in\"", "expected_sha256 = \"ABC\""),
+            "workload.toml:6",
+            "64 lower-case hexadecimal",
+        ),
+        (format!("{GOOD}[limits]\nmemory_mib = 0\n"), "workload.toml:8", "a limit of 0"),
+        (format!("{GOOD}[guests]\njs = \"none.js\"\n"), "workload.toml:8", "does not exist"),
+        ("name = ".into(), "workload.toml:1", ""),
+    ];
+    for (toml, place, what) in cases {
+        let ran = check(&toml);
+        assert_ne!(ran.code, Some(0), "{toml}");
+        ran.says(place).says(what);
+    }
+}
+
+#[test]
+fn a_link_out_of_the_folder_is_refused() {
+    let checkout = Checkout::new();
+    checkout.script("w", "");
+    std::os::unix::fs::symlink("/etc/passwd", checkout.path("workloads/w/link")).unwrap();
+    fs::write(checkout.path("workloads/w/workload.toml"), GOOD.replace("input = \"in\"", "input = \"link\"")).unwrap();
+    checkout.run(&["check", "w"]).expect(3).says("leads out of the workload's folder");
+}
+
+#[test]
+fn a_broken_fixture_costs_its_own_cells_and_the_exit_code() {
+    let checkout = Checkout::new();
+    checkout.script("good", "");
+    checkout.script("bad", "");
+    fs::write(checkout.path("workloads/bad/workload.toml"), "nonsense").unwrap();
+    checkout.run(&["run", "--quick", "--only", "null/", "--budget", "1ms"]).expect(3).says("bad/workload.toml:1");
+    let (run, records) = checkout.read_run();
+    assert_eq!(run.cells.len(), 1);
+    assert!(!records.is_empty());
+    assert!(run.absent.iter().any(|a| a.what == "workload bad"));
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_nothing_to_do_with_1() {
+    let checkout = Checkout::new();
+    checkout.script("w", "");
+    checkout.run(&["run", "--nonsense"]).expect(2);
+    checkout.run(&["run", "--budget", "soon"]).expect(2);
+    checkout.run(&["run", "--only", "no-such-cell"]).expect(1).says("isobench list --cells");
+    checkout.run(&["check", "nobody"]).expect(1).says("isobench list");
+    checkout.run(&["report", "no-such-run"]).expect(1).says("no-such-run");
+}

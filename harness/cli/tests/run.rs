@@ -1,0 +1,181 @@
+//! Whole runs on the null backend: what is measured, what goes wrong, and that nothing is left behind.
+
+mod common;
+
+use common::{Checkout, end_of, wait_for};
+use isobench_core::{Experiment, FaultKind, Record};
+use isobench_runner::reap;
+use std::fs;
+use std::process::Command;
+
+fn run_args<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--quick", "--only", "null/", "--seed", "7", "--budget", "1s"], more].concat()
+}
+
+#[test]
+fn a_run_measures_writes_and_reports() {
+    let checkout = Checkout::new();
+    checkout.script("echo", "call_us = 50");
+    let ran = checkout.run(&run_args(&[]));
+    ran.expect(0).says("null/scripted").says("index.html");
+
+    let (run, records) = checkout.read_run();
+    assert_eq!((run.plan.seed, run.cells.len()), (7, 1));
+    assert_eq!(run.cells[0].experiments, Experiment::ALL);
+    for experiment in [Experiment::ColdStart, Experiment::WarmCall, Experiment::Footprint] {
+        let of = |r: &Record| matches!(r, Record::Samples(s) if s.experiment == experiment && !s.values.is_empty());
+        assert!(records.iter().any(of), "no sample of {experiment}");
+    }
+    assert!(records.iter().any(|r| matches!(r, Record::Histogram(h) if h.calls > 0)));
+    let page = fs::read_to_string(checkout.path("reports").join(&run.id).join("index.html")).unwrap();
+    assert!(page.contains("null/scripted") && page.contains("samples.jsonl"));
+    assert!(checkout.path("reports/index.html").is_file());
+    checkout.assert_nothing_left();
+}
+
+#[test]
+fn the_phases_of_every_start_add_up_to_its_total() {
+    let checkout = Checkout::new();
+    checkout.script("echo", "start_us = 200");
+    checkout.run(&run_args(&[])).expect(0);
+    let (_, records) = checkout.read_run();
+    let mut sums = std::collections::BTreeMap::<(u32, u32), (u64, u64)>::new();
+    for record in records {
+        let Record::Samples(s) = record else { continue };
+        if s.experiment != Experiment::ColdStart || s.metric == "destroy" {
+            continue;
+        }
+        let sum = sums.entry((s.block, s.index)).or_default();
+        if s.metric == "total" { sum.0 += s.values[0] } else { sum.1 += s.values[0] }
+    }
+    assert!(!sums.is_empty());
+    assert!(sums.values().all(|(total, phases)| total == phases), "{sums:?}");
+}
+
+#[test]
+fn a_cell_that_fails_is_an_error_row_and_the_others_are_unaffected() {
+    let checkout = Checkout::new();
+    checkout.script("good", "");
+    checkout.script("crashes", "fault = \"crash\"");
+    checkout.script("hangs", "fault = \"hang_call\"");
+    checkout.script("lies", "fault = \"wrong_answer\"");
+    checkout.script("litters", "grandchild = true");
+    checkout.run(&run_args(&[])).expect(3).says("wrong_answer");
+    let (run, _) = checkout.read_run();
+    let fault = |name: &str| {
+        let cell = run.cells.iter().find(|c| c.cell.workload == name).unwrap();
+        cell.faults.first().map(|f| f.fault.kind)
+    };
+    assert_eq!(fault("good"), None);
+    assert_eq!(fault("litters"), None);
+    assert_eq!(fault("crashes"), Some(FaultKind::RunnerDied));
+    assert_eq!(fault("hangs"), Some(FaultKind::DeadlineExceeded));
+    assert_eq!(fault("lies"), Some(FaultKind::WrongAnswer));
+    checkout.assert_nothing_left();
+}
+
+#[test]
+fn the_same_seed_gives_the_same_order() {
+    let order = || {
+        let checkout = Checkout::new();
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            checkout.script(name, "");
+        }
+        checkout.run(&["run", "--quick", "--only", "null/", "--seed", "3", "--budget", "1ms"]).expect(0);
+        let (run, records) = checkout.read_run();
+        let blocks = records.into_iter().filter_map(|r| if let Record::Block(b) = r { Some(b.cell) } else { None });
+        blocks.map(|c| run.cells[c as usize].cell.workload.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(order(), order());
+}
+
+#[test]
+fn ctrl_c_keeps_what_was_measured_and_leaves_nothing_at_once() {
+    let checkout = Checkout::new();
+    checkout.script("echo", "call_us = 100\ngrandchild = true");
+    let child = checkout.spawn(&["run", "--quick", "--only", "null/", "--budget", "10m"]);
+    wait_for("a first block", || some_block(&checkout));
+    signal(child.id(), libc::SIGINT);
+    end_of(child).expect(130).says("interrupted").says("index.html");
+    checkout.assert_nothing_left();
+    let (run, records) = checkout.read_run();
+    assert_eq!(run.stopped_early.as_deref(), Some("interrupted"));
+    assert!(!records.is_empty());
+}
+
+#[test]
+fn after_kill_9_of_the_harness_clean_leaves_nothing() {
+    let checkout = Checkout::new();
+    checkout.script("echo", "call_us = 100\ngrandchild = true");
+    let child = checkout.spawn(&["run", "--quick", "--only", "null/", "--budget", "10m"]);
+    wait_for("a first block", || some_block(&checkout));
+    signal(child.id(), libc::SIGKILL);
+    end_of(child);
+    checkout.run(&["clean"]).expect(0).says("reaped");
+    checkout.assert_nothing_left();
+    checkout.run(&["clean"]).expect(0).says("nothing to clean");
+    // What was on disk is readable, and a report can be made of it.
+    checkout.run(&["report"]).expect(0);
+}
+
+#[test]
+fn clean_leaves_a_live_run_alone() {
+    let checkout = Checkout::new();
+    checkout.script("echo", "call_us = 100");
+    let child = checkout.spawn(&["run", "--quick", "--only", "null/", "--budget", "10m"]);
+    wait_for("a first block", || some_block(&checkout));
+    checkout.run(&["clean"]).expect(0).says("nothing to clean");
+    signal(child.id(), libc::SIGINT);
+    end_of(child).expect(130);
+}
+
+#[test]
+fn a_truncated_last_line_is_tolerated_and_reported() {
+    let checkout = Checkout::new();
+    checkout.script("echo", "");
+    checkout.run(&run_args(&[])).expect(0);
+    let samples = checkout.the_run().samples();
+    let text = fs::read(&samples).unwrap();
+    fs::write(&samples, &text[..text.len() - 9]).unwrap();
+    checkout.run(&["report"]).expect(0);
+    let (run, _) = checkout.read_run();
+    let page = fs::read_to_string(checkout.path("reports").join(&run.id).join("index.html")).unwrap();
+    assert!(page.contains("cut short"), "the page says that the last line was cut short");
+}
+
+#[test]
+fn a_full_disk_stops_the_run_with_a_clear_error_and_keeps_what_was_written() {
+    let checkout = Checkout::new();
+    // A long series of warm calls fills 192 KiB in a few blocks.
+    checkout.script("echo", "");
+    let out = checkout.path("small");
+    fs::create_dir(&out).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=192k", "tmpfs"]).arg(&out).output();
+    if !mounted.is_ok_and(|o| o.status.success()) {
+        assert!(std::env::var("ISOBENCH_NO_SKIP").is_err(), "mounting a tmpfs needs root");
+        eprintln!("SKIPPED a_full_disk…: mounting a tmpfs needs root");
+        return;
+    }
+    let ran = checkout.run(&["run", "--quick", "--only", "null/", "--budget", "5m", "--out", out.to_str().unwrap()]);
+    let runs: Vec<_> = fs::read_dir(out.join("results")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut records = 0;
+    let read = isobench_core::store::RunDir::new(&runs[0]).for_each_record(|_| records += 1);
+    let run = isobench_core::store::RunDir::new(&runs[0]).read_run();
+    Command::new("umount").arg(&out).status().unwrap();
+    ran.expect(1).says("free some space");
+    read.unwrap();
+    run.unwrap();
+    assert!(records > 0);
+    checkout.assert_nothing_left();
+}
+
+fn some_block(checkout: &Checkout) -> bool {
+    let Ok(mut runs) = fs::read_dir(checkout.path("results")) else { return false };
+    let samples = |run: fs::DirEntry| fs::metadata(run.path().join("samples.jsonl")).is_ok_and(|m| m.len() > 0);
+    runs.next().is_some_and(|run| samples(run.unwrap())) && !reap::with_cookie(&checkout.path("state")).is_empty()
+}
+
+fn signal(pid: u32, signal: i32) {
+    // SAFETY: a signal to a child of this test.
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
+}
