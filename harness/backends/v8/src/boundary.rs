@@ -27,8 +27,8 @@ impl Code {
         if guest == Guest::Native {
             return Err(Fault::backend("V8 runs js and wasm guests, not native ones"));
         }
-        let bytes = std::fs::read(path)
-            .map_err(|e| Fault::new(FaultKind::InvalidGuest, format!("{}: {e}", path.display())))?;
+        let bytes =
+            std::fs::read(path).map_err(|e| Fault::new(FaultKind::InvalidGuest, format!("{}: {e}", path.display())))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Code { guest, name, bytes })
     }
@@ -120,7 +120,8 @@ impl Boundary {
             Entry::Nothing => Err(Fault::new(FaultKind::Internal, "called before it was loaded").into()),
         });
         answer.map_err(|stop| {
-            let failed = if matches!(self.entry, Entry::Wasm(_)) { FaultKind::GuestTrap } else { FaultKind::GuestThrow };
+            let failed =
+                if matches!(self.entry, Entry::Wasm(_)) { FaultKind::GuestTrap } else { FaultKind::GuestThrow };
             self.judge(stop, failed, Some(deadline), "the call")
         })
     }
@@ -168,7 +169,7 @@ impl Boundary {
     }
 
     fn out_of_memory(&self, how: &str) -> Fault {
-        let message = format!("the guest may have {} bytes (`memory_bytes` in [limits]): {how}", self.memory.limit());
+        let message = format!("the guest may have {} bytes (`memory_mib` in [limits]): {how}", self.memory.limit());
         Fault::new(FaultKind::OutOfMemory, message)
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn check_frame(len: usize, frame_bytes: u64) -> Result<(), Fault> {
     if len as u64 <= frame_bytes {
         return Ok(());
     }
-    let message = format!("the answer has {len} bytes, the limit is {frame_bytes} (`frame_bytes` in [limits])");
+    let message = format!("the answer has {len} bytes, the limit is {frame_bytes} (`frame_mib` in [limits])");
     Err(Fault::new(FaultKind::FrameTooLarge, message))
 }
 

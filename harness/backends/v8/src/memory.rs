@@ -67,7 +67,11 @@ impl Memory {
     }
 
     /// An array buffer for the guest, collecting garbage if that is what stands in the way; `None` when there is no room.
-    pub(crate) fn buffer<'s>(&self, scope: &mut v8::PinScope<'s, '_>, len: usize) -> Option<v8::Local<'s, v8::ArrayBuffer>> {
+    pub(crate) fn buffer<'s>(
+        &self,
+        scope: &mut v8::PinScope<'s, '_>,
+        len: usize,
+    ) -> Option<v8::Local<'s, v8::ArrayBuffer>> {
         // V8 aborts where its own allocation for us is refused, so we ask first. Nobody else allocates meanwhile.
         if !self.has_room(len) {
             scope.low_memory_notification();

@@ -31,7 +31,10 @@ fn make_encoder(
     mut answer: v8::ReturnValue<'_, Value>,
 ) {
     let class = v8::FunctionTemplate::new(scope, construct_encoder);
-    let methods = [("encode", v8::FunctionTemplate::new(scope, encode)), ("encodeInto", v8::FunctionTemplate::new(scope, encode_into))];
+    let methods = [
+        ("encode", v8::FunctionTemplate::new(scope, encode)),
+        ("encodeInto", v8::FunctionTemplate::new(scope, encode_into)),
+    ];
     finish(scope, class, name, &methods, &mut answer);
 }
 
@@ -163,7 +166,9 @@ fn decode<'s>(scope: &mut v8::PinScope<'s, '_>, args: Args<'s>, mut answer: v8::
         buffer.get_contents(&mut small)
     } else if let Ok(whole) = input.try_cast::<v8::ArrayBuffer>() {
         // SAFETY: the buffer stays alive and attached: nothing of the guest's runs until we are done.
-        whole.data().map_or(&[], |data| unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), whole.byte_length()) })
+        whole
+            .data()
+            .map_or(&[], |data| unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), whole.byte_length()) })
     } else if input.is_undefined() {
         &[]
     } else {

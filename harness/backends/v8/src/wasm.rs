@@ -22,9 +22,8 @@ pub(crate) fn load(scope: &mut v8::PinScope<'_, '_>, name: &str, binary: &[u8]) 
         .and_then(|value| value.try_cast::<v8::Object>().ok())
         .expect("every instance has exports");
 
-    let mut function = |export: &str| {
-        get(scope, exports, export).and_then(|value| value.try_cast::<v8::Function>().ok())
-    };
+    let mut function =
+        |export: &str| get(scope, exports, export).and_then(|value| value.try_cast::<v8::Function>().ok());
     let (initialize, alloc, handle) = (function("_initialize"), function("alloc"), function("handle"));
     let memory = get(scope, exports, "memory").and_then(|value| value.try_cast::<v8::WasmMemoryObject>().ok());
     let (Some(memory), Some(alloc), Some(handle)) = (memory, alloc, handle) else {
@@ -87,7 +86,12 @@ pub(crate) fn call(
 
 /// Whether a trap looks like an allocator that gave up: WebAssembly has no other way to say so, and V8 no hook for a
 /// refused growth. A buffer that doubles is refused with half of the limit or more in use.
-pub(crate) fn memory_exhausted(scope: &mut v8::PinScope<'_, '_>, exports: &Exports, memory: &Memory, trap: &str) -> bool {
+pub(crate) fn memory_exhausted(
+    scope: &mut v8::PinScope<'_, '_>,
+    exports: &Exports,
+    memory: &Memory,
+    trap: &str,
+) -> bool {
     let size = v8::Local::new(scope, &exports.memory).buffer().byte_length();
     trap.contains("unreachable") && size >= memory.limit() / 2
 }

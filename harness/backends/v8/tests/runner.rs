@@ -188,10 +188,7 @@ fn a_throw_is_named_with_its_line() {
 
 #[test]
 fn describing_what_was_thrown_runs_none_of_the_guests_code() {
-    let message = js_fault(
-        "export function handle() { throw { toString() { for (;;); } }; }",
-        FaultKind::GuestThrow,
-    );
+    let message = js_fault("export function handle() { throw { toString() { for (;;); } }; }", FaultKind::GuestThrow);
     assert!(message.contains("guest.js:1"), "{message}");
 }
 
@@ -221,7 +218,8 @@ fn an_infinite_loop_ends_at_the_deadline() {
 #[test]
 fn a_loop_that_catches_everything_ends_at_the_deadline_too() {
     let bed = bed();
-    let mut request = js(&bed, "export function handle() { for (;;) { try { for (;;); } catch {} finally { continue; } } }");
+    let mut request =
+        js(&bed, "export function handle() { for (;;) { try { for (;;); } catch {} finally { continue; } } }");
     request.target.limits.call_deadline_ms = 100;
     bed.run(&request).expect_fault(FaultKind::DeadlineExceeded);
 }
