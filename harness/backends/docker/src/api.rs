@@ -81,9 +81,7 @@ pub fn within<T>(
         Ok(Err(Error::DockerResponseServerError { status_code, message })) => {
             Err(ApiError::Refused { what, status: status_code, message })
         }
-        Ok(Err(Error::DockerStreamError { error })) => {
-            Err(ApiError::Refused { what, status: 200, message: error })
-        }
+        Ok(Err(Error::DockerStreamError { error })) => Err(ApiError::Refused { what, status: 200, message: error }),
         Ok(Err(error)) => Err(ApiError::Unreachable { what, message: reasons(&error) }),
         Err(_) => Err(ApiError::Late { what, millis: deadline.allowed().as_millis() }),
     }

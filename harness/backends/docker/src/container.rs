@@ -141,35 +141,18 @@ impl Container {
             return fault;
         }
         let deadline = Deadline::after(VERDICT_DEADLINE);
-        let mut killed_since = None;
+        let mut ended_since = None;
         while !deadline.passed() {
             let state = match self.state(deadline) {
                 Ok(state) => state,
                 Err(error) => return Fault::from(error).context(fault.message),
             };
-            if state.oom_killed == Some(true) {
-                let message = "the kernel killed the container at its memory limit; memory_mib in the workload's \
-                               [limits] can allow more";
-                return Fault::new(FaultKind::OutOfMemory, message);
-            }
-            let ended = state.running == Some(false);
-            match state.exit_code {
-                Some(KILLED) if ended => {
-                    let since = *killed_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > OOM_GRACE {
-                        return fault.context("the container was killed by someone else");
-                    }
+            if state.running == Some(false) {
+                // Only of a kill may there be more to learn.
+                let since = ended_since.get_or_insert_with(Instant::now);
+                if state.oom_killed == Some(true) || state.exit_code != Some(KILLED) || since.elapsed() > OOM_GRACE {
+                    return death(&state, fault.kind).context(fault.message);
                 }
-                Some(code) if ended && code != 0 => {
-                    let how = match code {
-                        129.. => format!("signal {}", code - 128),
-                        _ => format!("exit code {code}"),
-                    };
-                    let message = format!("the guest ended the agent with {how} ({})", fault.message);
-                    return Fault::new(FaultKind::GuestTrap, message);
-                }
-                _ if ended => return fault,
-                _ => {}
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -182,7 +165,24 @@ impl Container {
         if state.running == Some(true) {
             return Ok(());
         }
-        Err(self.explain(Fault::new(FaultKind::ChannelClosed, "the container ended before its agent connected")))
+        let hint = "the agent never connected; a native guest must be a static program for this machine";
+        Err(death(&state, FaultKind::NoHello).context(hint))
+    }
+}
+
+/// The name of a container's death. `otherwise` is that of an exit on purpose.
+fn death(state: &ContainerState, otherwise: FaultKind) -> Fault {
+    let code = state.exit_code.unwrap_or(0);
+    if state.oom_killed == Some(true) {
+        return Fault::new(
+            FaultKind::OutOfMemory,
+            "the kernel killed the container at its memory limit; memory_mib in the workload's [limits] can allow more",
+        );
+    }
+    match code {
+        KILLED => Fault::new(FaultKind::ChannelClosed, "the container was killed by somebody"),
+        129.. => Fault::new(FaultKind::GuestTrap, format!("the agent died of signal {}", code - 128)),
+        _ => Fault::new(otherwise, format!("the agent ended with exit code {code} before its time")),
     }
 }
 
@@ -190,5 +190,24 @@ impl Drop for Container {
     fn drop(&mut self) {
         // What cannot be removed now is found by its label.
         let _ = self.remove_now(Deadline::after(ANSWER_DEADLINE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(exit_code: i64, oom_killed: bool) -> FaultKind {
+        let state = ContainerState { exit_code: Some(exit_code), oom_killed: Some(oom_killed), ..Default::default() };
+        death(&state, FaultKind::NoHello).kind
+    }
+
+    #[test]
+    fn a_death_is_named_by_what_the_daemon_saw() {
+        assert_eq!(name(137, true), FaultKind::OutOfMemory);
+        assert_eq!(name(137, false), FaultKind::ChannelClosed);
+        assert_eq!(name(139, false), FaultKind::GuestTrap);
+        assert_eq!(name(3, false), FaultKind::NoHello);
+        assert_eq!(name(0, false), FaultKind::NoHello);
     }
 }

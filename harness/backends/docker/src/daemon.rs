@@ -104,12 +104,7 @@ fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
 
 fn private(ctx: &RunContext) -> Result<Chosen, Fault> {
     let (daemon, docker) = PrivateDaemon::start(&ctx.state.join("d"))?;
-    let shared = Shared {
-        socket: daemon.socket(),
-        private: true,
-        owner: owner::me(),
-        pids: daemon.pids(),
-    };
+    let shared = Shared { socket: daemon.socket(), private: true, owner: owner::me(), pids: daemon.pids() };
     let chosen = Chosen { shared, docker, note: String::new(), private: Some(daemon) };
     chosen.prove(ctx)?;
     Ok(chosen)
@@ -147,7 +142,8 @@ impl Chosen {
         let mut notes = vec![self.note.clone()];
         // SAFETY: cannot fail.
         if unsafe { libc::getuid() } != 0 {
-            notes.push("footprint leaves out dockerd, containerd and the shims: only root may read their memory".into());
+            notes
+                .push("footprint leaves out dockerd, containerd and the shims: only root may read their memory".into());
         }
         notes
     }

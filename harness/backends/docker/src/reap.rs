@@ -5,9 +5,7 @@ use crate::container::LABEL;
 use crate::image::REPOSITORY;
 use crate::owner;
 use bollard::Docker;
-use bollard::query_parameters::{
-    ListContainersOptions, ListImagesOptions, RemoveContainerOptions, RemoveImageOptions,
-};
+use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveContainerOptions, RemoveImageOptions};
 use isobench_runner::Deadline;
 use std::collections::HashMap;
 

@@ -1,0 +1,142 @@
+//! The `docker` backend through the coordinator: every experiment, every fault by its name, nothing left behind.
+//!
+//! Without a daemon, and without dockerd and root to start one, the tests are skipped, loudly.
+
+mod debris;
+mod guest;
+
+use guest::{NO_HELLO, SILENT};
+use isobench_core::{Experiment, FaultKind, Guest};
+use isobench_runner::protocol::{BlockRequest, Visit};
+use isobench_runner::testing::{self, TestBed};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What a test does, in words, and the test.
+type Named<T> = (&'static str, T);
+
+const TESTS: [Named<fn(&TestBed)>; 5] = [
+    ("every experiment gives its samples", every_experiment),
+    ("every kind of guest of the checkout runs", every_guest),
+    ("every fault of a guest has its name", every_fault),
+    ("a start that comes to nothing has its name", failed_starts),
+    ("a killed runner's container goes with the next block", debris::killed_runner),
+];
+const DESTRUCTIVE: [Named<fn()>; 4] = [
+    ("a killed dockerd is a fault, and nothing of it is left", debris::killed_dockerd),
+    ("a killed owner leaves what clean removes", debris::killed_owner),
+    ("a system daemon is used, and left as it was", debris::system_daemon),
+    ("a remote daemon is not used, and that is said", debris::remote_daemon),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.iter().any(|a| a == "--connect") {
+        return guest::main();
+    }
+    // A debugging aid: names that contain the first argument. Other arguments are libtest's, and not for us.
+    let wanted = |name: &str| args.iter().find(|a| !a.starts_with('-')).is_none_or(|filter| name.contains(filter));
+    if args.iter().any(|a| a == "--list") || !bed().available() {
+        return ExitCode::SUCCESS;
+    }
+    let mut bed = bed();
+    let owner = bed.own();
+    for (name, test) in TESTS.into_iter().filter(|(name, _)| wanted(name)) {
+        test(&bed);
+        debris::no_container_in(&owner);
+        println!("ok: {name}");
+    }
+    let tracks = debris::Tracks::of(&owner);
+    owner.release();
+    tracks.assert_gone();
+    for (name, test) in DESTRUCTIVE.into_iter().filter(|(name, _)| wanted(name)) {
+        test();
+        println!("ok: {name}");
+    }
+    ExitCode::SUCCESS
+}
+
+fn bed() -> TestBed {
+    TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-docker"))
+}
+
+/// This program as the guest, sent `input`.
+fn request(bed: &TestBed, input: &[u8], visit: Visit) -> BlockRequest {
+    let this = std::env::current_exe().expect("this program");
+    bed.request("runc", Guest::Native, &this, input, input, visit)
+}
+
+fn every_experiment(bed: &TestBed) {
+    let outcome = bed.run(&request(bed, b"hello", testing::starts_and_calls())).expect_ok();
+    let values = |metric| outcome.values(Experiment::ColdStart, metric);
+    let phases = ["create.api", "create.start", "boot", "load", "first_call"];
+    for metric in phases.iter().chain(&["total", "destroy"]) {
+        assert_eq!(values(metric).len(), 3, "{metric}");
+    }
+    for start in 0..3 {
+        assert_eq!(phases.iter().map(|p| values(p)[start]).sum::<u64>(), values("total")[start]);
+    }
+    assert_eq!(outcome.values(Experiment::WarmCall, "call").len(), 100);
+
+    let outcome = bed.run(&request(bed, b"hello", Visit::Footprint { instances: vec![1, 2] })).expect_ok();
+    let pss = outcome.values(Experiment::Footprint, "pss");
+    assert_eq!(pss.len(), 3);
+    assert!(0 < pss[0] && pss[0] < pss[1] && pss[1] < pss[2], "{pss:?}");
+    // There is none before there is a container.
+    let cgroup = outcome.values(Experiment::Footprint, "cgroup");
+    assert!(cgroup.len() == 2 && cgroup[0] < cgroup[1], "{cgroup:?}");
+
+    assert_eq!(bed.run(&request(bed, b"hello", testing::all_throughput())).expect_ok().histograms().len(), 6);
+
+    let mut shut_in = request(bed, b"uid", testing::one_start());
+    shut_in.expected_sha256 = isobench_core::sha256_hex(b"true");
+    bed.run(&shut_in).expect_ok();
+}
+
+fn every_guest(bed: &TestBed) {
+    let built = bed.build(Path::new("workloads/echo"));
+    for guest in Guest::ALL {
+        if guest == Guest::Native || bed.has_agent(guest) {
+            let artifact = &built.artifacts[&guest].as_ref().expect("the guest").path;
+            let request = bed.request("runc", guest, artifact, b"hello", b"hello", testing::starts_and_calls());
+            bed.run(&request).expect_ok();
+        }
+    }
+}
+
+fn every_fault(bed: &TestBed) {
+    let fault = |input: &[u8], kind| {
+        let mut request = request(bed, input, testing::one_start());
+        request.target.limits.call_deadline_ms = if input == b"loop" { 300 } else { 30_000 };
+        request.expected_sha256 = isobench_core::sha256_hex(b"hello");
+        bed.run(&request).expect_fault(kind).message.clone()
+    };
+    assert!(fault(b"panic", FaultKind::GuestTrap).contains("at the disco"));
+    assert!(fault(b"exit", FaultKind::ChannelClosed).contains("exit code 3"));
+    fault(b"loop", FaultKind::DeadlineExceeded);
+    fault(b"grow", FaultKind::OutOfMemory);
+    fault(b"abort", FaultKind::GuestTrap);
+    assert!(fault(b"share", FaultKind::OutOfMemory).contains("the container"));
+    fault(b"long", FaultKind::FrameTooLarge);
+    fault(b"wrong", FaultKind::WrongAnswer);
+}
+
+fn failed_starts(bed: &TestBed) {
+    let fault = |memory: u64, kind| {
+        let mut request = request(bed, b"hello", testing::one_start());
+        request.target.limits.memory_bytes = memory;
+        request.target.limits.start_deadline_ms = 2_000;
+        bed.run(&request).expect_fault(kind).message.clone()
+    };
+    assert!(fault(SILENT, FaultKind::NoHello).contains("did not connect"));
+    assert!(fault(NO_HELLO, FaultKind::NoHello).contains("hello"));
+
+    let text = bed.write("agent", "not a program");
+    let request = |artifact| bed.request("runc", Guest::Native, artifact, b"", b"", testing::one_start());
+    let outcome = bed.run(&request(&text));
+    assert!(outcome.expect_fault(FaultKind::NoHello).message.contains("a static program"));
+
+    // A program that ends at once: its standard input is empty.
+    let hasty = Path::new(env!("CARGO_BIN_EXE_isobench-by-hand-docker"));
+    bed.run(&request(hasty)).expect_fault(FaultKind::NoHello);
+}
