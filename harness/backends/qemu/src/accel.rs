@@ -30,17 +30,20 @@ pub fn choose(ctx: &RunContext, machine: &Machine) -> (Accel, Option<String>) {
     if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
         return emulated(format!("/dev/kvm: {error}"));
     }
+    let agent = ctx.programs.join(PROBE_AGENT);
+    if !agent.is_file() {
+        return emulated(format!("{} is missing, `make build` builds it", agent.display()));
+    }
     let host = isobench_runner::machine::describe();
     let facts = format!("{} {} {} {}", machine.kernel.sha256, host.cpu, host.kernel, machine.qemu.version);
     let path = ctx.cache.join("kvm").join(format!("{}.json", &sha256_hex(facts.as_bytes())[..32]));
-    match remembered(&path, || boots(ctx, machine)).failed {
+    match remembered(&path, || boots(ctx, machine, &agent)).failed {
         None => (Accel::Kvm, None),
-        Some(why) => emulated(format!("a probe guest did not boot under KVM ({why}); {} to ask again", forget(&path))),
+        Some(why) => {
+            let again = format!("remove {} to ask again", path.display());
+            emulated(format!("a probe guest did not boot under KVM ({why}); {again}"))
+        }
     }
-}
-
-fn forget(path: &Path) -> String {
-    format!("remove {}", path.display())
 }
 
 /// The answer in the cache, or a new one that is kept there.
@@ -58,12 +61,11 @@ fn remembered(path: &Path, probe: impl FnOnce() -> Result<(), Fault>) -> Answer 
 }
 
 /// Boots the probe guest under KVM.
-fn boots(ctx: &RunContext, machine: &Machine) -> Result<(), Fault> {
-    let agent = ctx.programs.join(PROBE_AGENT);
-    let bytes = fs::read(&agent).map_err(|e| Fault::backend(format!("{}: {e}", agent.display())))?;
+fn boots(ctx: &RunContext, machine: &Machine, agent: &Path) -> Result<(), Fault> {
+    let bytes = fs::read(agent).map_err(|e| Fault::backend(format!("{}: {e}", agent.display())))?;
     let args = ["--connect".to_string(), format!("port:{PORT}")];
     let modules = &machine.kernel.modules;
-    let root = Root { agent: &agent, guest: None, args: &args, modules, content: &sha256_hex(&bytes) };
+    let root = Root { agent, guest: None, args: &args, modules, content: &sha256_hex(&bytes) };
     let image = Image {
         machine: Machine { accel: Accel::Kvm, ..machine.clone() },
         memory_mib: memory_mib(0, bytes.len() as u64),

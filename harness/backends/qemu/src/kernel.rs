@@ -146,8 +146,14 @@ impl Kernel {
     }
 }
 
-/// What follows `Linux version ` in a kernel.
+/// What follows `Linux version ` in a kernel, or what a bzImage's header points to (0x20e, counted from 0x200).
 fn release(kernel: &[u8]) -> Option<String> {
+    if let Some([low, high]) = kernel.get(0x20e..0x210)
+        && kernel.get(0x202..0x206) == Some(b"HdrS")
+    {
+        let text = kernel.get(0x200 + usize::from(u16::from_le_bytes([*low, *high]))..)?;
+        return Some(std::str::from_utf8(text.split(|&b| b == b' ' || b == 0).next()?).ok()?.to_string());
+    }
     const BANNER: &[u8] = b"Linux version ";
     // A vmlinux holds the text more than once, first as a format string in some builds.
     let mut starts = (0..kernel.len()).filter(|&at| kernel[at] == b'L' && kernel[at..].starts_with(BANNER));
@@ -262,5 +268,20 @@ mod tests {
         assert_eq!(Kernel::import(dir.path(), &image, "test", None).unwrap(), first);
         let folders = fs::read_dir(dir.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
         assert_eq!(folders, 1, "nothing half-made is left");
+    }
+
+    #[test]
+    fn an_image_of_unknown_compression_is_taken_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image");
+        let mut image = vec![0; 0x400];
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        image[0x300..0x30f].copy_from_slice(b"6.8.0-88 (buil)");
+        fs::write(&path, &image).unwrap();
+        let kernel = Kernel::import(dir.path(), &path, "test", None).unwrap();
+        assert_eq!(kernel.release, "6.8.0-88");
+        assert!(kernel.image.ends_with("bzImage"));
+        assert_eq!(fs::read(&kernel.image).unwrap(), image);
     }
 }
