@@ -160,8 +160,8 @@ pub struct Phase {
 pub struct WarmCall {
     /// The headline: the second half of each block's series.
     pub tail: Measure,
-    /// The whole series, from call 0.
-    pub all: Measure,
+    /// Calls of the whole series, from call 0.
+    pub calls: u64,
     /// Blocks long enough to be judged.
     pub judged: u32,
     /// Those of them that had not settled.
