@@ -37,7 +37,8 @@ fn method(run: &RunFile) -> Markup {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
+    // The space does not break.
+    format!("{:.0}\u{a0}%", share * 100.0)
 }
 
 fn machine(machine: &Machine) -> Markup {

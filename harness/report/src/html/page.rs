@@ -73,6 +73,7 @@ fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>) -
         (tables::missing(run))
         nav {
             @for (anchor, name) in sections::ANCHORS { a href={ "#" (anchor) } { (name) } }
+            @if summary.cells.iter().any(|cell| cell.fault().is_some()) { a href="#errors" { "Errors" } }
         }
     }
 }
