@@ -76,6 +76,16 @@ impl TestBed {
 
     /// Builds the guests of a workload of the checkout, or of a fixture folder laid out like one.
     pub fn build(&self, folder: &Path) -> Built {
+        self.build_some(folder, |_| true)
+    }
+
+    /// Builds one guest of such a folder; panics where it does not build.
+    pub fn artifact(&self, folder: &str, guest: Guest) -> PathBuf {
+        let built = self.build_some(Path::new(folder), |other| other == guest);
+        built.artifacts[&guest].as_ref().expect("the guest builds").path.clone()
+    }
+
+    fn build_some(&self, folder: &Path, wanted: impl Fn(Guest) -> bool) -> Built {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout");
         let places = Places {
             cache: self.programs.join("test-cache"),
@@ -83,7 +93,8 @@ impl TestBed {
             programs: self.programs.clone(),
             root: root.clone(),
         };
-        let workload = isobench_core::workload::load(&root.join(folder)).expect("a valid fixture");
+        let mut workload = isobench_core::workload::load(&root.join(folder)).expect("a valid fixture");
+        workload.sources.retain(|&guest, _| wanted(guest));
         guests::build(&places, workload, &|line| eprintln!("{line}"))
     }
 

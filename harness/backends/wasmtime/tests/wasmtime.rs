@@ -3,7 +3,6 @@
 use isobench_core::{Experiment, FaultKind, Guest};
 use isobench_runner::protocol::{BlockRequest, Visit};
 use isobench_runner::testing::{self, TestBed};
-use std::path::Path;
 
 /// A guest that echoes, as the start of the fixtures below: `handle` answers with its own request.
 const MEMORY: &str = r#"(memory (export "memory") 1)"#;
@@ -48,9 +47,8 @@ fn it_can_run_here_and_says_with_what() {
 #[test]
 fn a_workload_of_the_checkout_goes_through_every_experiment() {
     let bed = bed();
-    let built = bed.build(Path::new("workloads/echo"));
-    let guest = &built.artifacts[&Guest::Wasm].as_ref().expect("the guest").path;
-    let run = |visit| bed.run(&bed.request("pooling", Guest::Wasm, guest, b"hello", b"hello", visit)).expect_ok();
+    let guest = bed.artifact("workloads/echo", Guest::Wasm);
+    let run = |visit| bed.run(&bed.request("pooling", Guest::Wasm, &guest, b"hello", b"hello", visit)).expect_ok();
 
     let outcome = run(testing::starts_and_calls());
     for metric in ["total", "create", "load", "first_call", "destroy"] {

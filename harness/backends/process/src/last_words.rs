@@ -1,0 +1,53 @@
+//! What agents print on their standard error. Nobody is served by it until an agent dies: then it says why.
+
+use std::collections::VecDeque;
+use std::io::{self, PipeWriter, Read};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Bytes kept.
+const KEPT: usize = 4096;
+
+/// How long the reading thread may need for what a dead agent left in the pipe.
+const DRAIN: Duration = Duration::from_millis(20);
+
+/// One pipe for all agents of a deployment, drained by a thread: an agent that prints much neither stops at a full pipe
+/// nor fills a disk, and no start or call pays for it.
+#[derive(Debug)]
+pub(crate) struct LastWords {
+    pipe: PipeWriter,
+    tail: Arc<Mutex<VecDeque<u8>>>,
+}
+
+impl LastWords {
+    pub(crate) fn listen() -> io::Result<LastWords> {
+        let (mut reader, pipe) = io::pipe()?;
+        let tail = Arc::new(Mutex::new(VecDeque::with_capacity(KEPT)));
+        let kept = Arc::clone(&tail);
+        // Ends when the deployment and its last agent are gone.
+        thread::spawn(move || {
+            let mut buffer = [0; 1024];
+            while let Ok(n @ 1..) = reader.read(&mut buffer) {
+                let Ok(mut kept) = kept.lock() else { return };
+                let excess = (kept.len() + n).saturating_sub(KEPT).min(kept.len());
+                kept.drain(..excess);
+                kept.extend(&buffer[..n]);
+            }
+        });
+        Ok(LastWords { pipe, tail })
+    }
+
+    /// A standard error for one agent.
+    pub(crate) fn stderr(&self) -> io::Result<Stdio> {
+        self.pipe.try_clone().map(Stdio::from)
+    }
+
+    /// What has been printed of late, on one line.
+    pub(crate) fn read(&self) -> String {
+        thread::sleep(DRAIN);
+        let bytes: Vec<u8> = self.tail.lock().map(|tail| tail.iter().copied().collect()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
