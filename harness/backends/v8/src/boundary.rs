@@ -112,8 +112,7 @@ impl Boundary {
             Entry::Js(handle) => js::call(scope, &memory, handle, request, frame_bytes),
             Entry::Wasm(exports) => wasm::call(scope, exports, request, frame_bytes).map_err(|stop| match stop {
                 Stop::Thrown(trap) if wasm::memory_exhausted(scope, exports, &memory, &trap) => {
-                    let message = format!("{trap}, at half of the memory limit or more: an allocation was refused");
-                    Fault::new(FaultKind::OutOfMemory, message).into()
+                    Stop::OutOfMemory(format!("{trap}, with half of that or more in use: an allocation was refused"))
                 }
                 stop => stop,
             }),
@@ -132,7 +131,7 @@ impl Boundary {
         deadline: Option<Deadline>,
         act: impl FnOnce(&mut v8::PinScope<'_, '_>, &Entry) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
-        // SAFETY: exited below, on every path; a panic aborts the runner's block anyway.
+        // SAFETY: on the thread that made it; exited below, on every path but that of a panic, which only a bug of ours is.
         unsafe { self.isolate.enter() };
         if let Some(deadline) = deadline {
             self.watch.arm(deadline);
@@ -158,6 +157,7 @@ impl Boundary {
         }
         match (stop, deadline) {
             (Stop::Fault(fault), _) => fault,
+            (Stop::OutOfMemory(how), _) => self.out_of_memory(&how),
             // The texts of V8 for a refused buffer, whatever asked for it.
             (Stop::Thrown(message), _) if self.memory.buffer_refused() && message.contains("allocation failed") => {
                 self.out_of_memory(&message)

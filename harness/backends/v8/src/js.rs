@@ -48,7 +48,7 @@ pub(crate) fn call(
     frame_bytes: u64,
 ) -> Result<Vec<u8>, Stop> {
     let argument = to_uint8_array(scope, memory, request)
-        .ok_or_else(|| Fault::new(FaultKind::OutOfMemory, "no room for the request among the guest's array buffers"))?;
+        .ok_or_else(|| Stop::OutOfMemory("its array buffers leave no room for the request".into()))?;
     let handle = v8::Local::new(scope, handle);
     let this = v8::undefined(scope).into();
     v8::tc_scope!(let scope, scope);

@@ -11,6 +11,8 @@ pub(crate) enum Stop {
     Thrown(String),
     /// It was terminated, at its deadline or for its memory.
     Terminated,
+    /// It wanted more memory than it may have: how that showed.
+    OutOfMemory(String),
     /// It stopped by itself and broke the contract.
     Fault(Fault),
 }

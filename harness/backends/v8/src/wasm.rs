@@ -135,9 +135,7 @@ fn get<'s>(
 /// What is thrown before any of the guest's code runs is the file's own fault, unless its memory is over the limit.
 fn not_loadable(name: &str, stop: Stop) -> Stop {
     match stop {
-        Stop::Thrown(message) if message.contains("Out of memory") => {
-            Fault::new(FaultKind::OutOfMemory, format!("{name}: {message}")).into()
-        }
+        Stop::Thrown(message) if message.contains("Out of memory") => Stop::OutOfMemory(format!("{name}: {message}")),
         Stop::Thrown(message) => {
             let message = format!("{name}: {message}; a Wasm guest is a valid module without imports");
             Fault::new(FaultKind::InvalidGuest, message).into()

@@ -3,7 +3,7 @@
 use isobench_core::{Experiment, FaultKind, Guest};
 use isobench_runner::protocol::{BlockRequest, Visit};
 use isobench_runner::testing::{TestBed, all_throughput, one_start, starts_and_calls};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const ECHO: &str = "export function handle(request) { return request.slice(); }";
 
@@ -78,17 +78,14 @@ fn as_many_isolates_as_a_footprint_visit_wants_live_on_one_thread() {
 fn the_workloads_of_the_repository_answer_correctly() {
     let bed = bed();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../workloads");
-    let read = |path: PathBuf| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     for name in ["echo", "json", "render", "sha256", "nbody", "blur"] {
         let workload = isobench_core::workload::load(&root.join(name)).expect("a valid workload");
         for (guest, file) in [(Guest::Js, "guest.js"), (Guest::Wasm, "guest.wasm")] {
             for case in &workload.cases {
                 let artifact = root.join(name).join(file);
-                let mut request = bed.request("fresh", guest, &artifact, b"", b"", starts_and_calls());
+                let mut request = bed.request("fresh", guest, &artifact, b"", b"", one_start());
                 request.input = case.input.clone();
                 request.expected_sha256 = case.expected_sha256.clone();
-                request.visit = one_start();
-                assert!(!read(artifact).is_empty());
                 let outcome = bed.run(&request);
                 assert!(outcome.fault().is_none(), "{name}/{} {guest}: {:?}", case.name, outcome.fault());
             }
@@ -110,6 +107,22 @@ fn nothing_of_one_instance_is_seen_by_the_next() {
     );
     request.expected_sha256 = isobench_core::sha256_hex(&[1, 1, 1]);
     request.visit = Visit::ColdStart { starts: 5, warm: None };
+    bed.run(&request).expect_ok();
+}
+
+#[test]
+fn live_instances_of_the_same_wasm_share_no_data() {
+    let bed = bed();
+    // V8 shares the compiled code of live instances; each must still count from its own zero.
+    let text = "(module (memory (export \"memory\") 1) (global $calls (mut i32) (i32.const 0))
+        (func (export \"alloc\") (param i32) (result i32) i32.const 64)
+        (func (export \"handle\") (param i32 i32) (result i64)
+          (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+          (i32.store8 (i32.const 0) (i32.add (i32.load8_u (i32.const 0)) (global.get $calls)))
+          i64.const 1))";
+    let mut request = wasm(&bed, text);
+    request.expected_sha256 = isobench_core::sha256_hex(&[1]);
+    request.visit = Visit::Footprint { instances: vec![8] };
     bed.run(&request).expect_ok();
 }
 
@@ -334,4 +347,8 @@ fn linear_memory_is_under_the_limit() {
         (func (export \"handle\") (param i32 i32) (result i64)
           (loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable))";
     wasm_fault(text, FaultKind::OutOfMemory);
+
+    let more_than_allowed = wat("i32.const 64", WAT_ECHO).replace("1 2)", "2000)");
+    let message = wasm_fault(&more_than_allowed, FaultKind::OutOfMemory);
+    assert!(message.contains("memory_mib"), "{message}");
 }
