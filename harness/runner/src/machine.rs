@@ -67,7 +67,7 @@ fn hypervisor(cpuinfo: &str) -> Option<String> {
     flagged.then(|| {
         text("/sys/class/dmi/id/sys_vendor")
             .filter(|v| !v.is_empty())
-            .unwrap_or_else(|| "present, of unknown make".into())
+            .unwrap_or_else(|| "a hypervisor that gives no name".into())
     })
 }
 
