@@ -74,17 +74,17 @@ fn amid_a_block(bed: &TestBed, tracks: &Tracks, input: &[u8], deed: impl FnOnce(
     let runner = &bed.runner;
     std::thread::scope(|scope| {
         let running = scope.spawn(|| runner.block(&block, PATIENCE));
-        wait_for("a container", || tracks.containers() == 1);
-        std::thread::sleep(Duration::from_millis(500));
+        wait_for_hello(tracks, &block);
         deed(&block.ctx.state);
         Outcome(running.join().expect("the block"))
     })
 }
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+/// Waits until the block's instance has been started: then its socket has been removed.
+fn wait_for_hello(tracks: &Tracks, block: &BlockRequest) {
     let until = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
+    while tracks.containers() == 0 || block.ctx.state.join("0/s").exists() {
+        assert!(Instant::now() < until, "no container said hello");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -196,8 +196,7 @@ pub fn system_daemon() {
     let runner = &bed.runner;
     std::thread::scope(|scope| {
         let running = scope.spawn(|| runner.block(&block, PATIENCE));
-        wait_for("a container", || tracks.containers() == 1);
-        std::thread::sleep(Duration::from_millis(500));
+        wait_for_hello(&tracks, &block);
         kill_named(&block.ctx.state, "isobench-runner");
         running.join().expect("the block");
     });
