@@ -32,7 +32,7 @@ pub fn answer(run: &RunFile, summary: &Summary, table: Option<&Table>) -> Answer
         guests.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
         answer.sentences =
             guests.iter().enumerate().filter_map(|(i, (guest, rows))| sentence(table, *guest, rows, i == 0)).collect();
-        answer.caveats.extend(emulated(table));
+        answer.caveats.extend(emulated(table, guests.first().map(|(guest, _)| *guest)));
         answer.caveats.extend(flagged(table));
     }
     answer.caveats.extend(run_caveats(run, summary));
@@ -126,9 +126,11 @@ fn list(parts: &[String]) -> String {
     }
 }
 
-fn emulated(table: &Table) -> Option<String> {
-    let rows: Vec<&Row> = table.rows.iter().filter(|row| row.emulated()).collect();
-    let fastest = rows.iter().find_map(|row| Some((row, row.cold_start()?)))?;
+fn emulated(table: &Table, lead: Option<Guest>) -> Option<String> {
+    let mut rows: Vec<&Row> = table.rows.iter().filter(|row| row.emulated() && row.cold_start().is_some()).collect();
+    // The guest of the first sentence, if it ran.
+    rows.sort_by_key(|row| Some(row.guest()) != lead);
+    let shown = rows.first()?;
     let mut names: Vec<String> = rows.iter().map(|row| format!("`{}`", row.name())).collect();
     names.dedup();
     Some(format!(
@@ -136,8 +138,8 @@ fn emulated(table: &Table) -> Option<String> {
          the sentences above.",
         list(&names),
         table.workload,
-        units::time(fastest.1.value),
-        fastest.0.guest()
+        units::time(shown.cold_start()?.value),
+        shown.guest()
     ))
 }
 
@@ -187,7 +189,7 @@ fn run_caveats(run: &RunFile, summary: &Summary) -> Vec<String> {
     }
     let errors = summary.cells.iter().filter(|c| matches!(c.verdict, Verdict::Error { .. })).count();
     if errors > 0 {
-        caveats.push(format!("{} of {} cells failed and show no number: see errors.", errors, summary.cells.len()));
+        caveats.push(format!("{} of {} cells failed and show no number.", errors, summary.cells.len()));
     }
     let left = summary.cells.iter().filter(|c| c.verdict == Verdict::NotMeasured).count();
     if left > 0 {

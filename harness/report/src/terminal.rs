@@ -27,7 +27,27 @@ pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) 
     for line in answer.sentences.iter().chain(&answer.caveats) {
         text += &format!("\n- {line}");
     }
+    text += &errors(summary);
     text.push('\n');
+    text
+}
+
+/// Most error rows that are printed; the page has them all.
+const ERRORS: usize = 8;
+
+fn errors(summary: &Summary) -> String {
+    let failed = |cell: &CellSummary| match &cell.verdict {
+        Verdict::Error { faults } => {
+            faults.first().map(|f| format!("\n- {}: {}: {}", f.fault.kind, cell.cell, f.fault.message))
+        }
+        _ => None,
+    };
+    let lines: Vec<String> = summary.cells.iter().filter_map(failed).collect();
+    let more = lines.len().saturating_sub(ERRORS);
+    let mut text = lines.iter().take(ERRORS).map(String::as_str).collect::<String>();
+    if more > 0 {
+        text += &format!("\n- {more} more: see the report");
+    }
     text
 }
 
@@ -39,26 +59,34 @@ fn grid(table: &Table, color: bool, width: u16) -> String {
     } else {
         grid.force_no_tty();
     }
-    let heads = ["boundary", "guest", "cold start", "", "warm call", "memory", "calls/s", "verdict"];
-    grid.set_header(heads.map(|head| Field::new(head).add_attribute(Attribute::Bold)));
+    let heads = ["boundary", "guest", "cold start", "spread", "warm call", "memory", "calls", "verdict"];
+    let shown = |i: &usize| *i != SPREAD || width >= SPREAD_WIDTH;
+    let numbers = |i: &usize| (COLD_START..VERDICT).contains(i) && *i != SPREAD;
+    let columns: Vec<usize> = (0..heads.len()).filter(shown).collect();
+    grid.set_header(columns.iter().map(|i| Field::new(heads[*i]).add_attribute(Attribute::Bold)));
     for row in &table.rows {
-        grid.add_row(fields(row));
+        let fields = fields(row);
+        grid.add_row(columns.iter().map(|i| fields[*i].clone()).collect::<Vec<Field>>());
     }
-    for number in [2, 4, 5, 6] {
-        if let Some(column) = grid.column_mut(number) {
+    for (at, _) in columns.iter().enumerate().filter(|(_, i)| numbers(i)) {
+        if let Some(column) = grid.column_mut(at) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     grid.trim_fmt()
 }
 
+const COLD_START: usize = 2;
+const SPREAD: usize = 3;
+const VERDICT: usize = 7;
+/// Columns of a terminal from which the spread has room.
+const SPREAD_WIDTH: u16 = 100;
+
 fn fields(row: &Row) -> Vec<Field> {
     let show = |quantity: Quantity, estimate: Option<Estimate>| {
         estimate.map_or_else(|| "–".into(), |estimate| quantity.show(estimate.value))
     };
     let spread = row.cold_start().and_then(|e| e.spread).map_or_else(String::new, |s| Quantity::Time.spread(s));
-    let rate =
-        row.throughput().map_or_else(|| "–".into(), |t| format!("{} (c={})", Quantity::Rate.show(t.rate.value), t.n));
     vec![
         Field::new(row.name()),
         Field::new(row.guest()),
@@ -66,7 +94,7 @@ fn fields(row: &Row) -> Vec<Field> {
         Field::new(spread).fg(Color::DarkGrey),
         Field::new(show(Quantity::Time, row.warm_call())),
         Field::new(show(Quantity::Bytes, row.memory())),
-        Field::new(rate),
+        Field::new(show(Quantity::Rate, row.throughput().map(|t| t.rate))),
         Field::new(verdict_words(row.cell).join(" ")).fg(verdict_color(row.cell)),
     ]
 }
