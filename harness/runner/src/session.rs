@@ -401,6 +401,5 @@ fn note(entry: &mut CellEntry, records: &[Record]) {
 
 fn steal_ppm(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> u64 {
     let Some(((steal0, all0), (steal1, all1))) = before.zip(after) else { return 0 };
-    let all = all1.saturating_sub(all0);
-    if all == 0 { 0 } else { steal1.saturating_sub(steal0) * 1_000_000 / all }
+    (steal1.saturating_sub(steal0) * 1_000_000).checked_div(all1.saturating_sub(all0)).unwrap_or(0)
 }
