@@ -59,7 +59,7 @@ fn grid(table: &Table, color: bool, width: u16) -> String {
     } else {
         grid.force_no_tty();
     }
-    let heads = ["boundary", "guest", "cold start", "spread", "warm call", "memory", "calls", "verdict"];
+    let heads = ["boundary", "guest", "cold", "spread", "warm", "memory", "calls", "verdict"];
     let shown = |i: &usize| *i != SPREAD || width >= SPREAD_WIDTH;
     let numbers = |i: &usize| (COLD_START..VERDICT).contains(i) && *i != SPREAD;
     let columns: Vec<usize> = (0..heads.len()).filter(shown).collect();
@@ -68,9 +68,13 @@ fn grid(table: &Table, color: bool, width: u16) -> String {
         let fields = fields(row);
         grid.add_row(columns.iter().map(|i| fields[*i].clone()).collect::<Vec<Field>>());
     }
-    for (at, _) in columns.iter().enumerate().filter(|(_, i)| numbers(i)) {
+    for (at, i) in columns.iter().enumerate() {
         if let Some(column) = grid.column_mut(at) {
-            column.set_cell_alignment(CellAlignment::Right);
+            // Little space between columns: seven of them must fit a terminal of 80.
+            column.set_padding((u16::from(at == 0), 1));
+            if numbers(i) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
     }
     grid.trim_fmt()

@@ -3,6 +3,7 @@
 use super::document;
 use crate::units;
 use isobench_core::run::{Order, RunFile};
+use isobench_core::words::Flag;
 use maud::{Markup, html};
 
 /// One folder under `results/`.
@@ -42,7 +43,7 @@ fn row(entry: &IndexEntry) -> Markup {
             th { @match &entry.page { Some(page) => a href=(page) { (entry.name) }, None => (entry.name) } }
             @match &entry.run {
                 Ok(run) => {
-                    td { (units::date(run.started_unix_ms)) }
+                    td.date { (units::date(run.started_unix_ms)) }
                     td.text { (run.machine.cpu) ", " (run.machine.cores) " cores" }
                     td { (verdicts(run)) }
                     td.text { code { (run.command.join(" ")) } }
@@ -57,9 +58,11 @@ fn row(entry: &IndexEntry) -> Markup {
 fn verdicts(run: &RunFile) -> Markup {
     let errors = run.cells.iter().filter(|c| !c.faults.is_empty()).count();
     let measured = run.cells.iter().filter(|c| c.faults.is_empty() && c.blocks > 0).count();
+    let emulated = run.cells.iter().filter(|c| c.flags.contains(&Flag::Emulated)).count();
     let left = run.cells.len() - errors - measured;
     html! {
         @if measured > 0 { span.tag { (measured) " measured" } }
+        @if emulated > 0 { span.tag.warn { (emulated) " emulated" } }
         @if errors > 0 { span.tag.bad { (errors) " failed" } }
         @if left > 0 { span.tag.idle { (left) " not measured" } }
         @if run.plan.order == Order::Sequential { span.tag.warn { "sequential" } }
