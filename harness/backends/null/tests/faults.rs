@@ -34,11 +34,11 @@ fn beside_a_good_one(script: &str) -> Outcome {
 }
 
 fn experiment_of_fault(outcome: &Outcome) -> Experiment {
-    let faults = outcome.0.iter().filter_map(|r| match r {
+    let mut faults = outcome.0.iter().filter_map(|r| match r {
         Record::Fault(f) => Some(f.experiment),
         _ => None,
     });
-    faults.last().expect("a fault")
+    faults.next_back().expect("a fault")
 }
 
 #[test]

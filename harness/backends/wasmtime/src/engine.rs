@@ -24,7 +24,8 @@ pub const TICK: Duration = Duration::from_millis(5);
 const SLOT_BYTES: usize = 4 << 30;
 
 /// The x86-64 features modules are compiled for: x86-64-v2 and bit manipulation. Everything here since 2013 (Haswell)
-/// has them, and so has every QEMU that emulates: AVX came to TCG with QEMU 7.2 only, AVX-512 never did.
+/// has them, and so has every QEMU that emulates: AVX came to TCG with QEMU 7.2 only, AVX-512 never did. AVX2 and FMA
+/// would be worth 4 % of `nbody` and nothing elsewhere.
 const X86_64_FEATURES: [&str; 9] = [
     "has_sse3",
     "has_ssse3",
