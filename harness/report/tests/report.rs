@@ -157,7 +157,7 @@ fn an_error_row_has_a_name_a_reason_and_no_number() {
     let (run, records) = fixture::run(1);
     let html = rendered(&run, records);
     let row = text(all(&html, "tr[data-cell='docker/runc/js/json/small']")[0]);
-    assert_eq!(row, "docker/runc js – – – – – – – wrong_answer");
+    assert_eq!(row, "docker/runc js wrong_answer – – – – – – –");
     let errors = text(all(&html, "ul.errors")[0]);
     assert!(
         errors.contains("wrong_answer during cold start, 1 block the answer differs from cases/small.out"),

@@ -123,12 +123,12 @@ pub fn all_cells(tables: &[Table]) -> Markup {
                 summary { (table.workload) " (" (table.case) "), " (table.rows.len()) " rows" }
                 div.scroll { table.cells {
                     thead { tr {
-                        th { "Boundary" } th { "Guest" }
+                        th { "Boundary" } th { "Guest" } th { "Verdict" }
                         th.n { "Cold start" small { "p50" } } th.n { "p90" } th.n { "p99" }
                         th { "Phases" small { "medians" } }
                         th.n { "Destroy" small { "p50" } }
                         th.n { "Warm call" small { "p50" } } th.n { "p99" }
-                        th.n { "n" small { "blocks" } } th { "Verdict" }
+                        th.n { "n" small { "blocks" } }
                     } }
                     tbody { @for row in &table.rows { (cell_row(row)) } }
                 } }
@@ -142,19 +142,17 @@ fn cell_row(row: &Row) -> Markup {
     let calls = cell.warm_call.as_ref().map(|warm| &warm.tail);
     html! {
         tr.emulated[row.emulated()] data-cell=(cell.cell) {
-            th { (dot(cell)) (row.name()) } td { (row.guest()) }
+            th { (dot(cell)) (row.name()) } td { (row.guest()) } td { (verdict(cell)) }
             (starts(cell.cold_start.as_ref()))
             (median(calls)) (p99(calls))
             (counts(cell.cold_start.as_ref()))
-            td { (verdict(cell)) }
         }
         @if let Some(first) = &cell.first_in_process {
             tr.first data-first=(cell.cell) {
-                th { (dot(cell)) (row.name()) } td { (row.guest()) }
+                th { (dot(cell)) (row.name()) } td { (row.guest()) } td { span.tag.idle { "first in process" } }
                 (starts(Some(first)))
                 td.n.none { "–" } td.n.none { "–" }
                 (counts(Some(first)))
-                td { span.tag.idle { "first in process" } }
             }
         }
     }
@@ -169,7 +167,7 @@ fn starts(starts: Option<&isobench_stats::Starts>) -> Markup {
         td.text {
             @for (i, phase) in starts.iter().flat_map(|s| &s.phases).enumerate() {
                 @if i > 0 { " · " }
-                (phase.name.replace('_', " ")) " " (units::time(phase.time.p50.value))
+                span.whole { (phase.name.replace('_', " ")) " " (units::time(phase.time.p50.value)) }
             }
         }
         (median(starts.and_then(|s| s.destroy.as_ref())))
