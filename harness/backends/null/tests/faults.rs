@@ -1,6 +1,7 @@
 //! The coordinator against everything a guest can do wrong: each gets its name, costs its own block, and leaves nothing.
 
 use isobench_core::{Experiment, Fault, FaultKind, Guest, Record};
+use isobench_runner::client::Runner;
 use isobench_runner::protocol::{BlockRequest, Visit};
 use isobench_runner::reap;
 use isobench_runner::testing::{self, Outcome, TestBed};
@@ -220,15 +221,17 @@ fn a_coordinator_that_is_killed_takes_its_runner_along() {
 fn only_as_a_coordinator_to_be_killed() {
     let request = std::env::var("ISOBENCH_TEST_BLOCK").expect("started by another test");
     let request: BlockRequest = serde_json::from_str(&request).expect("a request");
-    let outcome = bed().runner.block(&request, Duration::from_secs(60));
+    // Without a bed, whose temporary folder nobody would remove.
+    let runner = Runner::at(env!("CARGO_BIN_EXE_isobench-runner-null")).expect("the runner");
+    let outcome = runner.block(&request, Duration::from_secs(60));
     unreachable!("a block that hangs ended: {outcome:?}");
 }
 
 #[test]
 fn a_program_that_is_no_runner_is_reported() {
-    let fault: Fault = isobench_runner::client::Runner::at("/bin/true").expect_err("says nothing");
+    let fault: Fault = Runner::at("/bin/true").expect_err("says nothing");
     assert_eq!(fault.kind, FaultKind::RunnerDied);
-    let fault = isobench_runner::client::Runner::at("/no/such/runner").expect_err("is not there");
+    let fault = Runner::at("/no/such/runner").expect_err("is not there");
     assert!(fault.message.contains("/no/such/runner"), "{fault}");
 }
 
