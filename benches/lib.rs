@@ -11,7 +11,7 @@ use isobench_runner::criterion_glue::{self as glue, Action};
 use isobench_runner::place::{self, Places};
 use isobench_runner::plan::{self, Filter};
 use isobench_runner::session::{Options, Session};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 /// `main` of a bench: every backend of one model.
@@ -30,7 +30,7 @@ fn run(name: &str, model: Model) -> Result<()> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
     let args: Vec<String> = std::env::args().collect();
     let action = Action::of(&args);
-    build_programs()?;
+    place::build_programs()?;
     let places = Places::find()?;
     let filter = Filter { small_only: !std::env::var("ISOBENCH_CASES").is_ok_and(|v| v == "all"), ..Filter::default() };
     let mut criterion = Criterion::default().configure_from_args();
@@ -76,20 +76,6 @@ fn run(name: &str, model: Model) -> Result<()> {
         0 => Ok(()),
         n => bail!("{n} cells are error rows: see the report"),
     }
-}
-
-/// `--bench NAME` builds no other package's programs, so the bench builds the runners and agents it needs. Cargo shows
-/// its own progress; where all is built it takes a fraction of a second.
-fn build_programs() -> Result<()> {
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--workspace", "--bins"])
-        .status()
-        .context("cargo build of the runners")?;
-    if !status.success() {
-        // A machine that cannot build one backend still measures the others.
-        eprintln!("some runners could not be built ({status}): their cells are missing");
-    }
-    Ok(())
 }
 
 fn list(places: &Places, criterion: &mut Criterion, filter: &Filter, model: Model) -> Result<()> {

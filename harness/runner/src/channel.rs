@@ -95,7 +95,6 @@ pub struct Channel {
 impl Channel {
     /// Wraps a connected stream.
     pub fn new(stream: UnixStream, frame_limit: u64) -> Result<Channel, Fault> {
-        stream.set_nonblocking(false).map_err(|e| Fault::backend(format!("socket: {e}")))?;
         Ok(Channel { stream, limit: frame_limit as usize, timeout: Duration::ZERO, buffer: Vec::new() })
     }
 

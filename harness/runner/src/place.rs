@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The places of one invocation.
@@ -85,6 +86,22 @@ fn programs() -> Result<PathBuf> {
     let exe = env::current_exe().context("path of this program")?;
     let dir = exe.parent().context("folder of this program")?;
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir).into() } else { dir.into() })
+}
+
+/// Builds runners and agents: `cargo bench --bench NAME` builds no other package's programs. Cargo shows its own
+/// progress; where all is built it takes a fraction of a second.
+///
+/// The benches are named too, because then Cargo unites features as it did for the bench itself, and compiles no engine
+/// twice. What cannot be built is missing from the run; that is not fatal here.
+pub fn build_programs() -> Result<()> {
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--release", "--workspace", "--bins", "--benches", "--keep-going"])
+        .status()
+        .context("running cargo to build the runners")?;
+    if !status.success() {
+        eprintln!("some programs could not be built ({status}): their cells are missing");
+    }
+    Ok(())
 }
 
 /// Milliseconds since the Unix epoch: for people and file names, never for durations.

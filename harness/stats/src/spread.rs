@@ -12,6 +12,15 @@ use serde::Serialize;
 /// 95 % interval of a median covers the truth in 73 % of cases with 3 blocks, 89 % with 8, 94 % with 20.
 pub const INTERVAL_BLOCKS: usize = 8;
 
+/// The same for quantiles in the tail, above the 90th: by the same simulation the interval of a p99 covers the truth in
+/// 77 % of cases with 8 blocks, 86 % with 12, 91 % with 20.
+pub const TAIL_INTERVAL_BLOCKS: usize = 20;
+
+/// The least number of blocks from which an interval is claimed for the quantile `q`.
+pub fn interval_blocks(q: f64) -> usize {
+    if q > 0.9 { TAIL_INTERVAL_BLOCKS } else { INTERVAL_BLOCKS }
+}
+
 /// Nominal coverage of an interval.
 pub const CONFIDENCE: f64 = 0.95;
 
@@ -109,6 +118,7 @@ pub fn quantiles(blocks: &[Vec<f64>], levels: &[f64], seed: Seed) -> Vec<Estimat
     let estimate = |(i, q): (usize, &f64)| {
         let value = quantile(&pooled, *q);
         let spread = match &intervals {
+            _ if blocks.len() < interval_blocks(*q) => range(blocks, *q),
             // The ends never leave the estimate outside, which resampling allows where blocks differ much in size.
             Some(ends) => Some(Spread::Interval { low: ends[i].0.min(value), high: ends[i].1.max(value) }),
             None => range(blocks, *q),
@@ -299,11 +309,19 @@ mod tests {
         #[test]
         fn the_interval_contains_the_estimate_and_lies_within_the_samples(blocks in blocks()) {
             let all = sorted(&blocks.concat());
-            for estimate in quantiles(&blocks, &[0.5, 0.99], SEED) {
-                let (low, high) = estimate.spread.unwrap().ends();
-                prop_assert!(low <= estimate.value && estimate.value <= high);
-                prop_assert!(all[0] <= low && high <= all[all.len() - 1]);
-            }
+            let median = quantiles(&blocks, &[0.5], SEED)[0];
+            let (low, high) = median.spread.unwrap().ends();
+            prop_assert!(low <= median.value && median.value <= high);
+            prop_assert!(all[0] <= low && high <= all[all.len() - 1]);
+        }
+
+        #[test]
+        fn a_tail_claims_an_interval_from_20_blocks_only(blocks in blocks()) {
+            let many = blocks.iter().cycle().take(TAIL_INTERVAL_BLOCKS).cloned().collect::<Vec<_>>();
+            let claims = |blocks: &[Vec<f64>]| {
+                matches!(quantiles(blocks, &[0.99], SEED)[0].spread, Some(Spread::Interval { .. }))
+            };
+            prop_assert!(claims(&many) && !claims(&blocks));
         }
 
         #[test]

@@ -31,7 +31,7 @@ pub fn headline(table: &Table) -> Markup {
             }
         }
         p.note {
-            "[a, b] is a 95 % interval from resampling at least 8 blocks; a … b is the lowest and highest of fewer blocks and \
+            "[a, b] is a 95 % interval from resampling at least 8 blocks (20 for a p99); a … b is the lowest and highest of fewer blocks and \
              claims nothing; without either, one block. A p99 needs 100 samples. Rows by rising cold start."
             @if first_starts { " In-process models show starts after a process's first, which has " a href="#cells" { "a row of its own" } "." }
         }
