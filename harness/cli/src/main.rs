@@ -6,6 +6,7 @@ mod schedule;
 
 use clap::{Parser, Subcommand};
 use isobench_runner::client::INTERRUPTED;
+use isobench_runner::place::Places;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -60,9 +61,14 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::report::run(&args),
         Command::Clean(args) => commands::clean::run(&args),
     });
+    // Whoever was asked or prepared when Ctrl-C came was killed, and what it had outside its own processes is debris.
+    let interrupted = INTERRUPTED.swap(false, Ordering::Relaxed);
+    if interrupted && let Err(error) = Places::find().and_then(|places| commands::clean::clean(&places)) {
+        eprintln!("isobench: {error:#}; `isobench clean` tries again");
+    }
     match done {
         Ok(code) => code,
-        Err(_) if INTERRUPTED.load(Ordering::Relaxed) => ExitCode::from(130),
+        Err(_) if interrupted => ExitCode::from(130),
         Err(error) => {
             eprintln!("isobench: {error:#}");
             ExitCode::FAILURE

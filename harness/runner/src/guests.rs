@@ -55,7 +55,9 @@ fn build_one(
     say: &dyn Fn(&str),
 ) -> Result<PathBuf, String> {
     match source {
-        GuestSource::File(path) if path.extension().is_some_and(|e| e == "wat") => assemble(places, path),
+        GuestSource::File(path) if path.extension().is_some_and(|e| e == "wat") => {
+            assemble(places, &workload.name, path)
+        }
         GuestSource::File(path) => Ok(path.clone()),
         GuestSource::Rust(dir) => {
             let key = source_key(places, dir, guest)?;
@@ -76,9 +78,10 @@ fn build_one(
 }
 
 /// `.wat` to `.wasm`; the error names file, line and column.
-fn assemble(places: &Places, path: &Path) -> Result<PathBuf, String> {
+fn assemble(places: &Places, workload: &str, path: &Path) -> Result<PathBuf, String> {
     let wasm = wat::parse_file(path).map_err(|e| e.to_string().trim().to_string())?;
-    let out = places.cache.join("guests").join(format!("{}.wasm", sha256_hex(&wasm)));
+    // With the workload's name, for a backend that refuses it names this file.
+    let out = places.cache.join("guests").join(format!("{workload}-wat-{}.wasm", &sha256_hex(&wasm)[..16]));
     if !out.is_file() {
         let part = out.with_extension(format!("part{}", std::process::id()));
         make_parent(&part)?;

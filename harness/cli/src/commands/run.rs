@@ -73,7 +73,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         progress.finish();
         bail!("{}", why_no_cells(&session));
     }
-    let broken = !session.broken.is_empty();
+    // Once for all the pairs that miss the same guest.
+    let broken: BTreeSet<&str> = session.run.absent.iter().map(|a| a.reason.as_str()).collect();
+    broken.iter().for_each(|reason| progress.line(&format!("left out: {reason}")));
+    let broken = !broken.is_empty();
     let (run, dir) = measure(session, budget, &progress)?;
     progress.finish();
     conclude(&run, &dir.context("a run with cells has a folder")?, &out.join("reports"), broken)
