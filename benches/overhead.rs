@@ -189,7 +189,7 @@ fn report(places: &Places) -> Result<()> {
     let dir = RunDir::new(out.path().join("results/many"));
     dir.write_run(&run)?;
     let mut writer = dir.writer()?;
-    let per_block = 2_000;
+    let per_block = 500;
     for block in 0..(MANY_SAMPLES / per_block) as u32 {
         let cell = block % run.cells.len() as u32;
         let values = (0..per_block as u64).map(|i| 10_000 + (i * 7_919 + u64::from(block) * 104_729) % 5_000).collect();

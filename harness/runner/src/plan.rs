@@ -149,7 +149,7 @@ fn cold_start(in_process: bool, emulated: bool, quick: bool) -> Visit {
         (false, false, false) => 5,
     };
     let series = match (quick, emulated) {
-        (true, false) => Series { min_calls: 100, min_ms: 50, max_calls: 2_000, max_ms: 400 },
+        (true, false) => Series { min_calls: 100, min_ms: 50, max_calls: 1_000, max_ms: 400 },
         (true, true) => Series { min_calls: 50, min_ms: 50, max_calls: 500, max_ms: 600 },
         (false, false) => Series { min_calls: 300, min_ms: 500, max_calls: 20_000, max_ms: 3_000 },
         (false, true) => Series { min_calls: 100, min_ms: 500, max_calls: 2_000, max_ms: 6_000 },
