@@ -53,6 +53,9 @@ fn run(name: &str, model: Model) -> Result<()> {
         models: vec![model],
     };
     let mut session = Session::begin(&places, options, &|step| eprintln!("{step}"))?;
+    for absent in &session.run.absent {
+        eprintln!("left out: {}: {}", absent.what, absent.reason);
+    }
     if session.run.cells.is_empty() {
         for backend in &session.run.backends {
             eprintln!("{}: {:?}", backend.description.backend, backend.availability);

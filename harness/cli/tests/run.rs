@@ -146,11 +146,11 @@ fn a_truncated_last_line_is_tolerated_and_reported() {
 #[test]
 fn a_full_disk_stops_the_run_with_a_clear_error_and_keeps_what_was_written() {
     let checkout = Checkout::new();
-    // A long series of warm calls fills 192 KiB in a few blocks.
+    // A long series of warm calls fills 64 KiB in a few blocks.
     checkout.script("echo", "");
     let out = checkout.path("small");
     fs::create_dir(&out).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=192k", "tmpfs"]).arg(&out).output();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&out).output();
     if !mounted.is_ok_and(|o| o.status.success()) {
         assert!(std::env::var("ISOBENCH_NO_SKIP").is_err(), "mounting a tmpfs needs root");
         eprintln!("SKIPPED a_full_disk…: mounting a tmpfs needs root");

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The operating system said no.
-    #[error("{}: {source}{}", path.display(), if source.kind() == io::ErrorKind::StorageFull { " — free some space; what was written before stays readable" } else { "" })]
+    #[error("{}: {cause}{}", path.display(), if cause.kind() == io::ErrorKind::StorageFull { " — free some space; what was written before stays readable" } else { "" })]
     Io {
         /// The file.
         path: PathBuf,
         /// What it said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A line or file that is not what it should be.
     #[error("{}:{line}: {message}", path.display())]
@@ -39,12 +39,12 @@ pub enum StoreError {
 
 impl StoreError {
     fn io(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
-        move |source| StoreError::Io { path: path.into(), source }
+        move |cause| StoreError::Io { path: path.into(), cause }
     }
 
     /// Whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        matches!(self, StoreError::Io { cause, .. } if cause.kind() == io::ErrorKind::StorageFull)
     }
 }
 

@@ -12,21 +12,21 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The run could not be read.
-    #[error("cannot read the run: {0}")]
+    #[error(transparent)]
     Run(#[from] StoreError),
     /// The report could not be written.
-    #[error("cannot write the report: {}: {source}", path.display())]
+    #[error("cannot write the report: {}: {cause}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 impl ReportError {
     fn write(path: &Path) -> impl FnOnce(io::Error) -> ReportError + '_ {
-        move |source| ReportError::Write { path: path.into(), source }
+        move |cause| ReportError::Write { path: path.into(), cause }
     }
 }
 
@@ -101,9 +101,9 @@ pub fn write_index(results_root: &Path, reports_root: &Path) -> Result<PathBuf, 
 fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
     let part = path.with_extension("html.part");
     let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
-    written.map_err(|source| {
+    written.map_err(|cause| {
         let _ = fs::remove_file(&part);
-        ReportError::Write { path: path.into(), source }
+        ReportError::Write { path: path.into(), cause }
     })
 }
 

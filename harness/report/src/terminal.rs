@@ -38,7 +38,7 @@ const ERRORS: usize = 8;
 fn errors(summary: &Summary) -> String {
     let failed = |cell: &CellSummary| match &cell.verdict {
         Verdict::Error { faults } => {
-            faults.first().map(|f| format!("\n- {}: {}: {}", f.fault.kind, cell.cell, f.fault.message))
+            faults.first().map(|f| format!("\n- {}: {}: {}", f.fault.kind, cell.cell, brief(&f.fault.message)))
         }
         _ => None,
     };
@@ -117,6 +117,16 @@ pub fn progress_line(cell: &Cell, cold_start_ns: Option<u64>, warm_ns: Option<u6
     let show = |ns: Option<u64>| ns.map_or_else(|| "–".into(), |ns| units::time(ns as f64));
     let name = format!("{} {}", cell.row(), cell.guest);
     let what = format!("{}/{}", cell.workload, cell.case);
-    let line = format!("{name:<24} {what:<18} cold {:>8}  warm {:>8}  {note}", show(cold_start_ns), show(warm_ns));
+    let line =
+        format!("{name:<24} {what:<18} cold {:>8}  warm {:>8}  {}", show(cold_start_ns), show(warm_ns), brief(note));
     line.trim_end().to_string()
+}
+
+/// Most characters of a message in a terminal; the page and `run.json` have it whole.
+const BRIEF: usize = 300;
+
+/// A message on one line.
+fn brief(message: &str) -> String {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= BRIEF { line } else { line.chars().take(BRIEF).chain(['…']).collect() }
 }

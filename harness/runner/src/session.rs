@@ -45,12 +45,12 @@ pub enum SessionError {
     #[error(transparent)]
     Workloads(#[from] WorkloadError),
     /// The state folder could not be made.
-    #[error("{}: {source}; set ISOBENCH_STATE to a folder that can be written", path.display())]
+    #[error("{}: {cause}; set ISOBENCH_STATE to a folder that can be written", path.display())]
     State {
         /// The folder.
         path: std::path::PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// No runner program was found.
     #[error("no isobench-runner-* program in {}: `make build` builds them", .0.display())]
@@ -86,7 +86,7 @@ impl Session {
     pub fn begin(places: &Places, options: Options, say: &(dyn Fn(&str) + Sync)) -> Result<Session, SessionError> {
         let id = place::new_run_id();
         let state = StateDir::create(&places.state, &id)
-            .map_err(|source| SessionError::State { path: places.state.clone(), source })?;
+            .map_err(|cause| SessionError::State { path: places.state.clone(), cause })?;
         let (workloads, broken) = build_workloads(places, say)?;
         let built: Vec<Built> = workloads.values().cloned().collect();
         let mut runners = discover(places, &options, say)?;
@@ -356,10 +356,7 @@ fn build_workloads(
                 let built = guests::build(places, workload, &|line| say(line));
                 workloads.insert(built.workload.name.clone(), built);
             }
-            Err(error) => {
-                say(&format!("a workload is left out: {error}"));
-                broken.push(error);
-            }
+            Err(error) => broken.push(error),
         }
     }
     Ok((workloads, broken))

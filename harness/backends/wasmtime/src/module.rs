@@ -220,6 +220,8 @@ impl ResourceLimiter for Limit {
 /// Gives an engine's error its name.
 fn name(error: Error, limit: &Limit, what: &str, allowed: Duration) -> AgentFault {
     let trap = error.downcast_ref::<Trap>();
+    // A trap's own words; around them the error has a backtrace of addresses that helps nobody.
+    let why = trap.map_or_else(|| format!("{error:#}"), ToString::to_string);
     if trap == Some(&Trap::Interrupt) {
         let message =
             format!("{what}: still running after {} ms; a workload's [limits] can allow more", allowed.as_millis());
@@ -227,11 +229,11 @@ fn name(error: Error, limit: &Limit, what: &str, allowed: Duration) -> AgentFaul
     }
     if limit.refused > 0 {
         let message = format!(
-            "{what}: wanted {} bytes of memory, the limit is {} (memory_mib in the workload's [limits]): {error:#}",
+            "{what}: wanted {} bytes of memory, the limit is {} (memory_mib in the workload's [limits]): {why}",
             limit.refused, limit.bytes
         );
         return AgentFault::new(fault::OUT_OF_MEMORY, message);
     }
     let kind = if trap.is_some() { fault::GUEST_TRAP } else { fault::INVALID_GUEST };
-    AgentFault::new(kind, format!("{what}: {error:#}"))
+    AgentFault::new(kind, format!("{what}: {why}"))
 }
