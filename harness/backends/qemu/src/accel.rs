@@ -40,7 +40,11 @@ pub fn choose(ctx: &RunContext, machine: &Machine) -> (Accel, Option<String>) {
     match remembered(&path, || boots(ctx, machine, &agent)).failed {
         None => (Accel::Kvm, None),
         Some(why) => {
-            let again = format!("remove {} to ask again", path.display());
+            // Relative to the cache: the note goes into run.json, which people publish.
+            let again = format!(
+                "to ask again, remove {} in the cache",
+                path.strip_prefix(&ctx.cache).unwrap_or(&path).display()
+            );
             emulated(format!("a probe guest did not boot under KVM ({why}); {again}"))
         }
     }

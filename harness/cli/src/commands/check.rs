@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // A cell's name has the workload between slashes.
     let only: Vec<String> = args.workload.iter().map(|w| format!("/{w}/")).collect();
     let options = Options {
-        command: std::env::args().collect(),
+        command: super::command_line(),
         filter: Filter { only: only.clone(), ..Filter::default() },
         plan: Plan { seed: 0, order: Order::Sequential, quick: true, budget_ms: None, only, skip: Vec::new() },
         results: None,

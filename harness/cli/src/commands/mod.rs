@@ -16,3 +16,9 @@ pub const SOME_FAILED: u8 = 3;
 pub fn finished(any_failed: bool) -> ExitCode {
     if any_failed { ExitCode::from(SOME_FAILED) } else { ExitCode::SUCCESS }
 }
+
+/// The command line for the record, the program by its name alone: `run.json` is published, this machine's folders are
+/// not.
+pub fn command_line() -> Vec<String> {
+    std::iter::once("isobench".to_string()).chain(std::env::args().skip(1)).collect()
+}

@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(isobench_runner::place::unix_ms);
     let progress = Progress::new();
     let options = Options {
-        command: std::env::args().collect(),
+        command: super::command_line(),
         filter: Filter { only: args.only.clone(), skip: args.skip.clone(), small_only: args.quick },
         plan: Plan {
             seed,
