@@ -101,7 +101,7 @@ fn cold_start(session: &mut Session, places: &Places, id: CellId) -> Result<()> 
     let emulated = entry.flags.contains(&isobench_core::Flag::Emulated);
     let rounds = match (in_process, emulated, entry.cell.backend.as_str()) {
         (true, ..) => 400,
-        (_, true, _) => 8,
+        (_, true, _) => 16,
         (_, _, "process") => 300,
         _ => 30,
     };
