@@ -6,7 +6,7 @@ use crate::stopwatch::Deadline;
 use isobench_core::{Fault, FaultKind, Guest, sha256_hex};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// Longest wait for an agent to prepare a guest: Cranelift compiles a large module in seconds, a debug build ten times
@@ -113,19 +113,7 @@ pub fn run_to_end(command: &mut Command, allowed: Duration) -> Result<(), String
         .stderr(stderr)
         .spawn()
         .map_err(|e| format!("{name}: {e}"))?;
-    let deadline = Deadline::after(allowed);
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if deadline.passed() => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("{name}: not done after {} s", allowed.as_secs()));
-            }
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Err(e) => return Err(format!("{name}: {e}")),
-        }
-    };
+    let status = wait(&mut child, &name, allowed)?;
     if status.success() {
         return Ok(());
     }
@@ -136,6 +124,23 @@ pub fn run_to_end(command: &mut Command, allowed: Duration) -> Result<(), String
     } else {
         tail.into_iter().rev().collect::<Vec<_>>().join("\n")
     })
+}
+
+/// Waits for a child's end; kills it where that does not come in time. The error names it.
+pub fn wait(child: &mut Child, name: &str, allowed: Duration) -> Result<ExitStatus, String> {
+    let deadline = Deadline::after(allowed);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if deadline.passed() => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("{name}: not done after {} s", allowed.as_secs()));
+            }
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Err(e) => return Err(format!("{name}: {e}")),
+        }
+    }
 }
 
 fn read_back(mut log: fs::File) -> std::io::Result<String> {

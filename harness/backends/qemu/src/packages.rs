@@ -1,7 +1,7 @@
 //! The distribution's cloud kernel, as a package that is downloaded and unpacked but not installed.
 
 use crate::kernel::{KERNEL_VARIABLE, Missing};
-use isobench_runner::Deadline;
+use isobench_runner::agents;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -108,19 +108,7 @@ pub fn ask(command: &mut Command, allowed: Duration) -> Result<String, String> {
         .map_err(|e| format!("{name}: {e}"))?;
     let out = drain(child.stdout.take());
     let err = drain(child.stderr.take());
-    let deadline = Deadline::after(allowed);
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if deadline.passed() => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("{name}: not done after {} s", allowed.as_secs()));
-            }
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Err(e) => return Err(format!("{name}: {e}")),
-        }
-    };
+    let status = agents::wait(&mut child, &name, allowed)?;
     let text = |reader: std::thread::JoinHandle<String>| reader.join().unwrap_or_default();
     match status.success() {
         true => Ok(text(out)),
