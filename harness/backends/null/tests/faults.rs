@@ -180,8 +180,11 @@ fn an_owner_that_is_killed_leaves_nothing_and_no_block_notices() {
     let mut bed = bed();
     let owner = bed.own();
     let daemon = daemon_of(&owner.record);
-    let state = std::fs::read_to_string(format!("/proc/{daemon}/environ")).expect("the daemon's environment");
-    let cookie = state.split('\0').find_map(|e| e.strip_prefix("ISOBENCH_COOKIE=")).expect("a cookie").to_string();
+    // A process that has only just been started may still be on its way through `exec`, with no environment to read.
+    let cookie = wait_for(|| {
+        let environ = std::fs::read_to_string(format!("/proc/{daemon}/environ")).ok()?;
+        environ.split('\0').find_map(|e| e.strip_prefix("ISOBENCH_COOKIE=")).map(str::to_string)
+    });
     let pids = reap::with_cookie(cookie.as_ref());
     let killed = pids.into_iter().find(|&pid| pid != daemon).expect("the owner");
     // SAFETY: a signal to a process that this test started.
