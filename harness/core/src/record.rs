@@ -166,4 +166,9 @@ impl Record {
             Record::Block(r) => r.cell,
         }
     }
+
+    /// What went wrong, where the line is a fault's.
+    pub fn fault(&self) -> Option<&Fault> {
+        if let Record::Fault(record) = self { Some(&record.fault) } else { None }
+    }
 }

@@ -135,9 +135,7 @@ fn one(
             match session.visit(id, &visit, flag) {
                 Ok(records) => {
                     let metric = if experiment == Experiment::ColdStart { "total" } else { "call" };
-                    if let Some(fault) =
-                        records.iter().find_map(|r| if let Record::Fault(f) = r { Some(&f.fault) } else { None })
-                    {
+                    if let Some(fault) = records.iter().find_map(Record::fault) {
                         eprintln!("ERROR {}: {fault}", session.entry(id).cell);
                         fault_shown = true;
                         return given_up;

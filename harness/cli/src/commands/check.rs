@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let name = session.entry(id).cell.to_string();
         progress.step(&name);
         let records = session.visit(id, &plan::page_cache_visit(), None)?;
-        let fault = records.iter().find_map(|r| if let Record::Fault(f) = r { Some(&f.fault) } else { None });
+        let fault = records.iter().find_map(Record::fault);
         match fault {
             None => progress.line(&format!("✓ {name}")),
             Some(fault) => {

@@ -166,7 +166,7 @@ fn one(session: &mut Session, planned: &mut Planned, round: u32, progress: &Prog
     let records = session.visit(planned.cell, &planned.visit, None)?;
     planned.blocks += 1;
     planned.spent += before.elapsed();
-    let fault = records.iter().find_map(|r| if let Record::Fault(f) = r { Some(&f.fault) } else { None });
+    let fault = records.iter().find_map(Record::fault);
     planned.failed = fault.is_some();
     match (fault, &planned.visit) {
         (Some(fault), _) => progress.line(&line(session, planned.cell, &records, &format!("ERROR {fault}"))),
