@@ -41,14 +41,7 @@ fn run(name: &str, model: Model) -> Result<()> {
     let options = Options {
         command: ["cargo", "bench", "--bench", name].map(String::from).into_iter().chain(user_args(&args)).collect(),
         filter,
-        plan: Plan {
-            seed: place::unix_ms(),
-            order: Order::Sequential,
-            quick: true,
-            budget_ms: None,
-            only: Vec::new(),
-            skip: Vec::new(),
-        },
+        plan: Plan { seed: place::unix_ms(), order: Order::Sequential, quick: true, ..Plan::default() },
         results: (action == Action::Bench).then(|| places.results()),
         models: vec![model],
     };

@@ -68,14 +68,7 @@ fn session(places: &Places) -> Result<Session> {
     let options = Options {
         command: vec!["overhead".into()],
         filter: Filter { only: vec![format!("/{HEADLINE_WORKLOAD}/")], skip: Vec::new(), small_only: true },
-        plan: Plan {
-            seed: 0,
-            order: Order::Sequential,
-            quick: true,
-            budget_ms: None,
-            only: Vec::new(),
-            skip: Vec::new(),
-        },
+        plan: Plan { order: Order::Sequential, quick: true, ..Plan::default() },
         results: None,
         models: Vec::new(),
     };
@@ -205,7 +198,7 @@ fn report(places: &Places) -> Result<()> {
                 flags: Vec::new(),
                 values,
             }),
-            Record::Block(BlockRecord { cell, block, at_unix_ms: 0, wall_ns: 1, steal_ppm: 0, cpu_pressure_ppm: None }),
+            Record::Block(BlockRecord { cell, block, ..BlockRecord::default() }),
         ])?;
     }
     let mut command = Command::new(places.programs.join("isobench"));

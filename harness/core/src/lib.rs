@@ -25,7 +25,7 @@ pub use fault::{Fault, FaultKind};
 pub use limits::Limits;
 pub use record::{Record, SampleFlag, Unit};
 pub use run::{CellEntry, Machine, RunFile};
-pub use words::{Cell, CellId, Experiment, Flag, Guest, Model};
+pub use words::{Cell, CellId, Experiment, Flag, Guest, Model, Side};
 pub use workload::{Case, Workload};
 
 /// Lower-case hexadecimal SHA-256 of `bytes`: the content address used for artifacts, answers and cache entries.

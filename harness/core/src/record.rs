@@ -37,6 +37,14 @@ pub const PHASES: [&str; 4] = ["create", "boot", "load", "first_call"];
 /// the N = 0 reading (0 where it rose).
 pub const YARDSTICKS: [&str; 5] = ["pss", "uss", "rss", "cgroup", "fall_of_available"];
 
+/// Metrics of `burst`, nanoseconds from the moment all requests are let go, with `n` requests: until the first, half
+/// and all of them were answered.
+pub const BURST: [&str; 3] = ["first", "half", "all"];
+
+/// Metrics of `density`, at each step with `n` live instances: `start` (the median start of the step, nanoseconds),
+/// `answer` (the slowest answer when every live instance was asked once, nanoseconds), `pss` and `available` (bytes).
+pub const DENSITY: [&str; 4] = ["start", "answer", "pss", "available"];
+
 /// One line of `samples.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
@@ -45,6 +53,10 @@ pub enum Record {
     Samples(Samples),
     /// The latencies of one throughput visit.
     Histogram(Histogram),
+    /// One open-loop visit at one rate.
+    Load(Load),
+    /// How far a burst or a density visit got, and what bound it.
+    Bound(Bound),
     /// A visit that ended in a fault: an error row.
     Fault(FaultRecord),
     /// The circumstances of one block, written when it ends.
@@ -117,6 +129,90 @@ pub struct Histogram {
     pub hdr: String,
 }
 
+/// How instances live in an open loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// A pool of that many warm instances, made before the first request and kept to the end.
+    Warm(u32),
+    /// A fresh instance for every request, stopped after its answer.
+    Fresh,
+    /// An instance is kept for that many milliseconds after its last answer; a request that finds none starts one.
+    KeepAlive(u64),
+}
+
+/// One open-loop visit: requests arrive when a seeded Poisson process says so, whatever became of those before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The cell.
+    #[serde(rename = "c")]
+    pub cell: CellId,
+    /// The block.
+    #[serde(rename = "b")]
+    pub block: u32,
+    /// How instances live.
+    pub policy: Policy,
+    /// Offered rate in millihertz: requests per 1,000 seconds.
+    pub rate_mhz: u64,
+    /// Seed of the arrivals.
+    pub seed: u64,
+    /// Requests that were to arrive.
+    pub offered: u64,
+    /// Requests answered correctly.
+    pub answered: u64,
+    /// Of those, the requests that were sent later than intended, because every instance was busy.
+    pub late: u64,
+    /// Requests given up, because they had waited for an instance as long as a call may take.
+    pub dropped: u64,
+    /// Requests that waited for a start of their own.
+    pub cold: u64,
+    /// Most instances alive at once.
+    pub most_instances: u32,
+    /// From the first intended start to the last answer.
+    pub elapsed_ns: u64,
+    /// Latency from the intended start to the answer: HdrHistogram V2 encoding, DEFLATE-compressed, base64;
+    /// nanoseconds, three significant digits.
+    pub hdr: String,
+}
+
+/// What bound a burst or a density visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoundBy {
+    /// The next step would not fit into the memory budget.
+    Memory,
+    /// The most that was asked for.
+    Count,
+    /// A start took longer than the limit.
+    StartTime,
+    /// An instance did not answer within its deadline.
+    Deadline,
+    /// A start failed: the message says how.
+    Failure,
+}
+
+/// How far a burst or a density visit got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bound {
+    /// The cell.
+    #[serde(rename = "c")]
+    pub cell: CellId,
+    /// The block.
+    #[serde(rename = "b")]
+    pub block: u32,
+    /// `burst` or `density`.
+    #[serde(rename = "e")]
+    pub experiment: Experiment,
+    /// Most requests at once, or most live instances, that went well.
+    pub n: u32,
+    /// What bound it.
+    pub by: BoundBy,
+    /// The bound in words, with its value.
+    pub why: String,
+}
+
 /// A visit that ended in a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,7 +231,7 @@ pub struct FaultRecord {
 }
 
 /// The circumstances of one block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlockRecord {
     /// The cell.
@@ -144,6 +240,9 @@ pub struct BlockRecord {
     /// The block.
     #[serde(rename = "b")]
     pub block: u32,
+    /// The visit's experiment (`cold_start` for a visit that also took warm calls); absent in schema 1.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<Experiment>,
     /// Start, milliseconds since the Unix epoch (for people; durations never come from it).
     pub at_unix_ms: u64,
     /// How long the visit took, runner's start and end included.
@@ -154,6 +253,17 @@ pub struct BlockRecord {
     /// million; absent where the kernel has no pressure accounting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_pressure_ppm: Option<u64>,
+    /// Times the kernel took the processor from the block's processes while they still wanted it (`ru_nivcsw` of the
+    /// runner and of all it waited for); absent in schema 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub involuntary_switches: Option<u64>,
+    /// Mean frequency of the processors at the end of the block; absent where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub khz: Option<u64>,
+    /// A fixed calibration loop, nanoseconds, just before and just after the block: the same work always, so that what
+    /// changes is the machine. Absent in schema 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration_ns: Option<[u64; 2]>,
 }
 
 impl Record {
@@ -162,6 +272,8 @@ impl Record {
         match self {
             Record::Samples(r) => r.cell,
             Record::Histogram(r) => r.cell,
+            Record::Load(r) => r.cell,
+            Record::Bound(r) => r.cell,
             Record::Fault(r) => r.cell,
             Record::Block(r) => r.cell,
         }

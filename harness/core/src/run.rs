@@ -2,12 +2,12 @@
 
 use crate::availability::{Availability, Description};
 use crate::fault::Fault;
-use crate::words::{Cell, CellId, Experiment, Flag, Guest};
+use crate::words::{Cell, CellId, Experiment, Flag, Guest, Side};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of `run.json` and of the sample lines. A reader refuses a newer one.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The whole of `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub struct RunFile {
 }
 
 /// What was planned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Seed of the shuffle.
@@ -62,13 +62,37 @@ pub struct Plan {
     /// `--skip` patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,
+    /// Blocks of a cell go on until the interval of its median is this narrow: half its width over the median, in parts
+    /// per million. Absent where blocks were not chosen so (schema 1, Criterion).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision_ppm: Option<u64>,
+    /// The two configurations of an A/B run; none in any other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configurations: Vec<Configuration>,
+}
+
+/// One configuration of an A/B run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// The side that carries it.
+    pub side: Side,
+    /// Its name: that of its file, without the extension, or the `name` in it.
+    pub name: String,
+    /// What is set in the environment of its runner processes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The folder its runners and agents come from, where it names one: another build of isobench.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs: Option<String>,
 }
 
 /// How blocks were ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Blocks of all cells shuffled together.
+    #[default]
     Shuffled,
     /// One cell after another (Criterion).
     Sequential,
@@ -82,6 +106,9 @@ pub struct BackendEntry {
     pub description: Description,
     /// Whether it can run here.
     pub availability: Availability,
+    /// The configuration it was asked and prepared under, in an A/B run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
     /// How long `prepare` took, engine initialisation included; absent where it did not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare_ns: Option<u64>,
@@ -107,6 +134,9 @@ pub struct CellEntry {
     pub id: CellId,
     /// The cell.
     pub cell: Cell,
+    /// Which of several that measure the same cell; absent for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
     /// The experiments planned for it.
     pub experiments: Vec<Experiment>,
     /// Blocks finished without a fault.

@@ -51,12 +51,41 @@ pub enum Experiment {
     Footprint,
     /// Calls per second, closed loop.
     Throughput,
+    /// Requests at a set rate, whatever the answers: latency from the intended start.
+    OpenLoop,
+    /// Many requests at once against nothing running.
+    Burst,
+    /// How many instances live side by side, and what bounds them.
+    Density,
 }
 
 impl Experiment {
     /// Every experiment, in the order that reports use.
-    pub const ALL: [Experiment; 4] =
+    pub const ALL: [Experiment; 7] = [
+        Experiment::ColdStart,
+        Experiment::WarmCall,
+        Experiment::Footprint,
+        Experiment::Throughput,
+        Experiment::OpenLoop,
+        Experiment::Burst,
+        Experiment::Density,
+    ];
+
+    /// The four that every cell is asked unless a run says otherwise; the others are load that one asks for by name.
+    pub const STANDARD: [Experiment; 4] =
         [Experiment::ColdStart, Experiment::WarmCall, Experiment::Footprint, Experiment::Throughput];
+}
+
+/// Why a run has the same cell more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Under the first configuration of an A/B run.
+    A,
+    /// Under the second configuration of an A/B run.
+    B,
+    /// The same thing once more under another label (A/A): what differs is noise.
+    Again,
 }
 
 /// What may be wrong with a number without making it an error.
@@ -140,7 +169,8 @@ macro_rules! spelled_by_serde {
 spelled_by_serde! {
     Model "model" [Process, Isolate, Wasm, Container, Microvm, Null];
     Guest "guest" [Native, Wasm, Js];
-    Experiment "experiment" [ColdStart, WarmCall, Footprint, Throughput];
+    Experiment "experiment" [ColdStart, WarmCall, Footprint, Throughput, OpenLoop, Burst, Density];
+    Side "side" [A, B, Again];
     Flag "flag" [Emulated, Noisy, Unstable, Sequential];
 }
 

@@ -1,6 +1,6 @@
 //! The file formats as they are on disk: a change of these texts is a change of the schema.
 
-use isobench_core::record::{BlockRecord, FaultRecord, Histogram, Mode, Samples};
+use isobench_core::record::{BlockRecord, Bound, BoundBy, FaultRecord, Histogram, Load, Mode, Policy, Samples};
 use isobench_core::store::{RunDir, StoreError};
 use isobench_core::{Experiment, Fault, FaultKind, Record, SampleFlag, Unit};
 use proptest::prelude::*;
@@ -52,10 +52,37 @@ fn lines() -> Vec<Record> {
         Record::Block(BlockRecord {
             cell: 3,
             block: 17,
+            experiment: Some(Experiment::ColdStart),
             at_unix_ms: 1_795_000_000_000,
             wall_ns: 99,
             steal_ppm: 0,
             cpu_pressure_ppm: None,
+            involuntary_switches: Some(7),
+            khz: None,
+            calibration_ns: Some([1_000_000, 1_010_000]),
+        }),
+        Record::Load(Load {
+            cell: 3,
+            block: 21,
+            policy: Policy::KeepAlive(500),
+            rate_mhz: 200_000,
+            seed: 42,
+            offered: 1000,
+            answered: 998,
+            late: 12,
+            dropped: 2,
+            cold: 4,
+            most_instances: 3,
+            elapsed_ns: 5_000_000_000,
+            hdr: "HISTFA==".into(),
+        }),
+        Record::Bound(Bound {
+            cell: 3,
+            block: 22,
+            experiment: Experiment::Density,
+            n: 64,
+            by: BoundBy::Memory,
+            why: "1 GiB".into(),
         }),
     ]
 }
@@ -68,7 +95,9 @@ fn sample_lines_are_compact_json() {
     {"t":"samples","c":3,"b":18,"e":"footprint","m":"pss","n":4,"u":"bytes","i":0,"v":[5242880]}
     {"t":"histogram","c":3,"b":19,"n":2,"mode":"fresh","calls":40,"elapsed_ns":1000000,"hdr":"HISTFA=="}
     {"t":"fault","c":4,"b":20,"e":"warm_call","fault":{"kind":"wrong_answer","message":"5 bytes"}}
-    {"t":"block","c":3,"b":17,"at_unix_ms":1795000000000,"wall_ns":99,"steal_ppm":0}
+    {"t":"block","c":3,"b":17,"e":"cold_start","at_unix_ms":1795000000000,"wall_ns":99,"steal_ppm":0,"involuntary_switches":7,"calibration_ns":[1000000,1010000]}
+    {"t":"load","c":3,"b":21,"policy":{"keep_alive":500},"rate_mhz":200000,"seed":42,"offered":1000,"answered":998,"late":12,"dropped":2,"cold":4,"most_instances":3,"elapsed_ns":5000000000,"hdr":"HISTFA=="}
+    {"t":"bound","c":3,"b":22,"e":"density","n":64,"by":"memory","why":"1 GiB"}
     "#);
 }
 
@@ -80,7 +109,7 @@ fn what_is_appended_is_read_back() {
     run.writer().unwrap().append(&lines()[2..]).unwrap();
     let mut read = Vec::new();
     let report = run.for_each_record(|r| read.push(r)).unwrap();
-    assert_eq!((read, report.lines, report.truncated), (lines(), 5, None));
+    assert_eq!((read, report.lines, report.truncated), (lines(), 7, None));
 }
 
 #[test]

@@ -76,6 +76,7 @@ pub fn cells(
                             entries.push(CellEntry {
                                 id: entries.len() as u32,
                                 cell,
+                                side: None,
                                 experiments,
                                 blocks: 0,
                                 flags,
@@ -121,7 +122,7 @@ fn experiments(cell: &Cell, quick: bool) -> Vec<Experiment> {
     if quick && cell.workload != HEADLINE_WORKLOAD {
         return vec![Experiment::ColdStart, Experiment::WarmCall];
     }
-    Experiment::ALL.to_vec()
+    Experiment::STANDARD.to_vec()
 }
 
 /// The visits that answer a cell's experiments.

@@ -130,6 +130,7 @@ impl Session {
             entries.push(BackendEntry {
                 description: runner.description.clone(),
                 availability: availability.clone(),
+                side: None,
                 prepare_ns: owner.as_ref().map(|o| o.took_ns),
             });
             backends.insert(name, Active { runner, availability, owner });
@@ -210,6 +211,7 @@ impl Session {
             wall_ns,
             steal_ppm: steal_ppm(steal, machine::steal_ticks()),
             cpu_pressure_ppm: pressure_us.map(|us| us * 1_000_000_000 / wall_ns.max(1)),
+            ..BlockRecord::default()
         }));
         if let Some((_, writer)) = &mut self.store {
             writer.append(&records)?;

@@ -75,6 +75,7 @@ impl<'a> Accumulator<'a> {
                 }
             }
             Record::Fault(fault) => data.add_fault(fault),
+            Record::Load(_) | Record::Bound(_) => {}
             Record::Block(block) => data.circumstances.add(&block),
         }
     }
@@ -129,7 +130,7 @@ impl CellData {
                 self.memory.entry(samples.metric).or_default().entry(samples.n.unwrap_or(0)).or_default()
             }
             // Throughput comes as histograms alone.
-            Experiment::Throughput => return,
+            Experiment::Throughput | Experiment::OpenLoop | Experiment::Burst | Experiment::Density => return,
         };
         series.entry(samples.block).or_default().push((samples.index, samples.values));
     }

@@ -1,8 +1,9 @@
 //! One cell: its samples become its summary.
 
 use crate::accumulate::{CellData, Series, Visits};
+use crate::metric::{Headline, Metric};
 use crate::quantile::{LEVELS, samples_needed, sorted, thinned};
-use crate::slope::theil_sen;
+use crate::slope::{Line, theil_sen};
 use crate::spread::{Estimate, Seed, quantiles};
 use crate::summary::{
     CURVE_POINTS, CellSummary, Flagged, Latency, Measure, Phase, Reading, Starts, Throughput, Verdict, WarmCall,
@@ -34,6 +35,7 @@ pub(crate) fn summarise(context: &Context, data: CellData) -> CellSummary {
     let mut cell = CellSummary {
         id: context.entry.id,
         cell: context.entry.cell.clone(),
+        side: context.entry.side,
         model: context.model,
         verdict: Verdict::NotMeasured,
         blocks: data.blocks.len() as u32,
@@ -43,6 +45,7 @@ pub(crate) fn summarise(context: &Context, data: CellData) -> CellSummary {
         footprint: Vec::new(),
         throughput: Vec::new(),
         circumstances: data.circumstances,
+        headlines: Vec::new(),
     };
     // `run.json` counts faults by its end; the samples know them even if the run was killed.
     let faults = if context.entry.faults.is_empty() { data.faults } else { context.entry.faults.clone() };
@@ -59,12 +62,43 @@ pub(crate) fn summarise(context: &Context, data: CellData) -> CellSummary {
     let calls = (!data.calls.is_empty()).then(|| blocks_of(&data.calls));
     let tails: Option<Vec<Vec<f64>>> = calls.as_ref().map(|c| c.iter().map(|s| verdict::tail(s).to_vec()).collect());
     let call_medians = medians(&tails);
+    let slopes = slopes(&data.memory);
+    let rates = best_rates(&data.throughput);
     cell.warm_call = calls.zip(tails).and_then(|(all, tail)| warm_call(context, all, tail));
     cell.footprint = footprint(context, data.memory);
     cell.throughput = throughput(context, data.throughput);
-    let flags = flags(context, &cell, [("cold start", start_medians), ("warm call", call_medians)]);
+    let flags = flags(context, &cell, [("cold start", &start_medians), ("warm call", &call_medians)]);
+    cell.headlines = headlines(&cell, [start_medians, call_medians, slopes, rates]);
     cell.verdict = if flags.is_empty() { Verdict::Ok } else { Verdict::Flagged { flags } };
     cell
+}
+
+/// The numbers that a cell is compared by, with the value of each block: median starts, median settled calls, slopes,
+/// rates, in the order of [`Metric::ALL`].
+fn headlines(cell: &CellSummary, by_block: [Vec<f64>; 4]) -> Vec<Headline> {
+    let best = cell.throughput.iter().filter(|t| t.mode == Mode::Warm);
+    let estimates = [
+        cell.cold_start.as_ref().map(|s| s.total.p50),
+        cell.warm_call.as_ref().map(|w| w.tail.p50),
+        cell.yardstick(YARDSTICKS[0]).and_then(|y| y.slope),
+        best.max_by(|a, b| a.rate.value.total_cmp(&b.rate.value)).map(|t| t.rate),
+    ];
+    let one = |((metric, estimate), by_block): ((Metric, Option<Estimate>), Vec<f64>)| {
+        Some(Headline { metric, estimate: estimate?, by_block })
+    };
+    Metric::ALL.into_iter().zip(estimates).zip(by_block).filter_map(one).collect()
+}
+
+/// PSS of one more instance, by block.
+fn slopes(memory: &BTreeMap<String, BTreeMap<u32, Series>>) -> Vec<f64> {
+    memory.get(YARDSTICKS[0]).map(lines).into_iter().flatten().map(|line| line.slope).collect()
+}
+
+/// Calls per second by block, at the concurrency whose median is the highest.
+fn best_rates(visits: &BTreeMap<(Mode, u32), Visits>) -> Vec<f64> {
+    let warm = visits.iter().filter(|((mode, _), _)| *mode == Mode::Warm).map(|(_, v)| &v.rates);
+    let median = |rates: &[f64]| crate::quantile::median(rates).unwrap_or(0.0);
+    warm.max_by(|a, b| median(a).total_cmp(&median(b))).cloned().unwrap_or_default()
 }
 
 /// The values of every block in the order they were taken.
@@ -147,29 +181,35 @@ fn footprint(context: &Context, memory: BTreeMap<String, BTreeMap<u32, Series>>)
 }
 
 fn yardstick(context: &Context, metric: String, counts: &BTreeMap<u32, Series>) -> Yardstick {
-    // A line through each block's own points: blocks lie at different heights, and their difference is no slope.
-    let mut points: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
     let mut readings = Vec::new();
     for (n, series) in counts {
         let mut values = Vec::new();
-        for (block, samples) in series.keys().zip(blocks_of(series)) {
-            let Some(bytes) = crate::quantile::median(&samples) else { continue };
-            points.entry(*block).or_default().push((f64::from(*n), bytes));
-            values.push(bytes);
-        }
+        values.extend(blocks_of(series).iter().filter_map(|samples| crate::quantile::median(samples)));
         let bytes = Estimate::of_blocks(&values, context.seed(&format!("{metric}/{n}")));
         readings.extend(bytes.map(|bytes| Reading { n: *n, bytes }));
     }
-    let lines: Vec<_> = points.values().filter_map(|block| theil_sen(block)).collect();
+    let lines = lines(counts);
     let slopes: Vec<f64> = lines.iter().map(|line| line.slope).collect();
     let fixed: Vec<f64> = lines.iter().map(|line| line.fixed).collect();
     Yardstick {
-        blocks: points.len() as u32,
+        blocks: lines.len() as u32,
         points: readings,
         slope: Estimate::of_blocks(&slopes, context.seed(&format!("{metric}/slope"))),
         fixed: Estimate::of_blocks(&fixed, context.seed(&format!("{metric}/fixed"))),
         metric,
     }
+}
+
+/// A line through each block's own points: blocks lie at different heights, and their difference is no slope.
+fn lines(counts: &BTreeMap<u32, Series>) -> Vec<Line> {
+    let mut points: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
+    for (n, series) in counts {
+        for (block, samples) in series.keys().zip(blocks_of(series)) {
+            let Some(bytes) = crate::quantile::median(&samples) else { continue };
+            points.entry(*block).or_default().push((f64::from(*n), bytes));
+        }
+    }
+    points.values().filter_map(|block| theil_sen(block)).collect()
 }
 
 fn throughput(context: &Context, visits: BTreeMap<(Mode, u32), Visits>) -> Vec<Throughput> {
@@ -191,7 +231,7 @@ fn throughput(context: &Context, visits: BTreeMap<(Mode, u32), Visits>) -> Vec<T
 }
 
 /// The run's own flags and those the samples show, each once.
-fn flags(context: &Context, cell: &CellSummary, medians: [(&str, Vec<f64>); 2]) -> Vec<Flagged> {
+fn flags(context: &Context, cell: &CellSummary, medians: [(&str, &[f64]); 2]) -> Vec<Flagged> {
     let known = |flag| context.entry.flags.contains(&flag);
     let mut flags = Vec::new();
     let mut raise = |flag, why: String| flags.push(Flagged { flag, why });
@@ -218,9 +258,9 @@ fn flags(context: &Context, cell: &CellSummary, medians: [(&str, Vec<f64>); 2]) 
     flags
 }
 
-fn noise(circumstances: &Circumstances, medians: [(&str, Vec<f64>); 2]) -> Option<String> {
+fn noise(circumstances: &Circumstances, medians: [(&str, &[f64]); 2]) -> Option<String> {
     for (what, medians) in medians {
-        if let Some(spread) = verdict::relative_spread(&medians).filter(|s| *s > verdict::SPREAD_LIMIT) {
+        if let Some(spread) = verdict::relative_spread(medians).filter(|s| *s > verdict::SPREAD_LIMIT) {
             let limit = verdict::SPREAD_LIMIT * 100.0;
             return Some(format!("{what}: blocks differ by {:.0} % (limit {limit} %)", spread * 100.0));
         }

@@ -8,10 +8,14 @@
 //! | [`spread`] | how far to trust a number: an interval from resampling blocks, or the range of the blocks |
 //! | [`slope`] | cost per instance by Theil–Sen |
 //! | [`verdict`] | when warm calls have settled, when a cell is noisy |
+//! | [`metric`] | the headline numbers, each with the values of its blocks |
+//! | [`compare`] | two measurements of the same cells: difference, test, noise floor |
 //! | [`summary`] | the result as types |
 
 mod accumulate;
 mod cell;
+pub mod compare;
+pub mod metric;
 pub mod quantile;
 pub mod slope;
 pub mod spread;
@@ -19,5 +23,6 @@ pub mod summary;
 pub mod verdict;
 
 pub use accumulate::Accumulator;
+pub use metric::{Headline, Metric};
 pub use spread::{Estimate, Spread};
 pub use summary::{CellSummary, Measure, Starts, Summary, Throughput, Verdict, WarmCall, Yardstick};

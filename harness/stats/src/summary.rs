@@ -1,11 +1,12 @@
 //! The result: what every cell showed, and how far to trust it. Times are nanoseconds and memory is bytes, unrounded.
 
+use crate::metric::{Headline, Metric};
 use crate::spread::Estimate;
 use crate::verdict::Circumstances;
 use isobench_core::fault::FaultKind;
 use isobench_core::record::Mode;
 use isobench_core::run::CellFault;
-use isobench_core::words::{Cell, CellId, Flag, Model};
+use isobench_core::words::{Cell, CellId, Flag, Model, Side};
 use serde::Serialize;
 
 /// What a run showed.
@@ -27,6 +28,8 @@ pub struct CellSummary {
     pub id: CellId,
     /// The cell.
     pub cell: Cell,
+    /// Which of several that measure the same cell; absent for most.
+    pub side: Option<Side>,
     /// The model of its backend.
     pub model: Model,
     /// How far to trust its numbers.
@@ -45,6 +48,8 @@ pub struct CellSummary {
     pub throughput: Vec<Throughput>,
     /// What went on around its blocks.
     pub circumstances: Circumstances,
+    /// The numbers that it is compared by, with the value of every block.
+    pub headlines: Vec<Headline>,
 }
 
 /// How far to trust a cell.
@@ -96,6 +101,11 @@ impl CellSummary {
             Verdict::Error { faults } => faults.first().map(|f| f.fault.kind),
             _ => None,
         }
+    }
+
+    /// A headline number.
+    pub fn headline(&self, metric: Metric) -> Option<&Headline> {
+        self.headlines.iter().find(|h| h.metric == metric)
     }
 
     /// The entry of one yardstick.

@@ -106,14 +106,8 @@ mod tests {
 
     #[test]
     fn steal_counts_by_the_majority_of_blocks() {
-        let block = |steal_ppm| BlockRecord {
-            cell: 0,
-            block: 0,
-            at_unix_ms: 0,
-            wall_ns: 1,
-            steal_ppm,
-            cpu_pressure_ppm: Some(steal_ppm / 2),
-        };
+        let block =
+            |steal_ppm| BlockRecord { steal_ppm, cpu_pressure_ppm: Some(steal_ppm / 2), ..BlockRecord::default() };
         let mut seen = Circumstances::default();
         assert!(!seen.is_stolen());
         seen.add(&block(400_000));

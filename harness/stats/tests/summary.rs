@@ -20,7 +20,8 @@ fn run(cells: u32) -> RunFile {
             workload: "echo".into(),
             case: format!("case-{id}"),
         },
-        experiments: Experiment::ALL.to_vec(),
+        side: None,
+        experiments: Experiment::STANDARD.to_vec(),
         blocks: 0,
         flags: Vec::new(),
         faults: Vec::new(),
@@ -33,7 +34,7 @@ fn run(cells: u32) -> RunFile {
         started_unix_ms: 0,
         ended_unix_ms: None,
         stopped_early: None,
-        plan: Plan { seed: 42, order: Order::Shuffled, quick: true, budget_ms: None, only: vec![], skip: vec![] },
+        plan: Plan { seed: 42, quick: true, ..Plan::default() },
         machine: Machine::default(),
         backends: vec![BackendEntry {
             description: Description {
@@ -45,6 +46,7 @@ fn run(cells: u32) -> RunFile {
                 footprint_instances: 256,
             },
             availability: Availability::Available { versions: Default::default(), emulated: false, notes: vec![] },
+            side: None,
             prepare_ns: None,
         }],
         workloads: vec![],
@@ -156,9 +158,7 @@ fn calls_that_still_change_are_unstable_and_scattered_blocks_noisy() {
 
 #[test]
 fn steal_makes_noisy_only_in_most_blocks() {
-    let block = |block, steal_ppm| {
-        Record::Block(BlockRecord { cell: 0, block, at_unix_ms: 0, wall_ns: 1, steal_ppm, cpu_pressure_ppm: None })
-    };
+    let block = |block, steal_ppm| Record::Block(BlockRecord { block, steal_ppm, ..BlockRecord::default() });
     let totals = || (0..3).map(|b| start("total", b, vec![100]));
     let quiet = only_cell(totals().chain([block(0, 300_000), block(1, 0), block(2, 0)]));
     assert_eq!(quiet.verdict, Verdict::Ok);

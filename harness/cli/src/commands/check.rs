@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let options = Options {
         command: super::command_line(),
         filter: Filter { only: only.clone(), ..Filter::default() },
-        plan: Plan { seed: 0, order: Order::Sequential, quick: true, budget_ms: None, only, skip: Vec::new() },
+        plan: Plan { order: Order::Sequential, quick: true, only, ..Plan::default() },
         results: None,
         models: if args.all { Vec::new() } else { vec![Model::Process, Model::Isolate, Model::Wasm] },
     };

@@ -64,6 +64,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             budget_ms: Some(budget.as_millis() as u64),
             only: args.only.clone(),
             skip: args.skip.clone(),
+            ..Plan::default()
         },
         results: Some(out.join("results")),
         models: Vec::new(),

@@ -1,0 +1,51 @@
+//! What one cell can be compared by: a headline number and the value that each block gave for it.
+
+use crate::spread::Estimate;
+use serde::Serialize;
+use std::fmt;
+
+/// A headline number of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Median cold start, nanoseconds.
+    ColdStart,
+    /// Median warm call of the settled part, nanoseconds.
+    WarmCall,
+    /// PSS of one more instance, bytes.
+    Memory,
+    /// Calls per second on warm instances, at the concurrency with the most.
+    Throughput,
+}
+
+impl Metric {
+    /// Every metric, in the order of tables.
+    pub const ALL: [Metric; 4] = [Metric::ColdStart, Metric::WarmCall, Metric::Memory, Metric::Throughput];
+
+    /// Whether a larger value is the better one.
+    pub fn more_is_better(self) -> bool {
+        self == Metric::Throughput
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Metric::ColdStart => "cold start",
+            Metric::WarmCall => "warm call",
+            Metric::Memory => "memory",
+            Metric::Throughput => "throughput",
+        })
+    }
+}
+
+/// A headline number and what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Headline {
+    /// Which.
+    pub metric: Metric,
+    /// The number with its spread.
+    pub estimate: Estimate,
+    /// The value of each block, in the order of the blocks: each block counts once.
+    pub by_block: Vec<f64>,
+}
