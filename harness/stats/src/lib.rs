@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`quantile`] | quantiles, and from how many samples each is given at all |
 //! | [`spread`] | how far to trust a number: an interval from resampling blocks, or the range of the blocks |
+//! | [`ratio`] | how many times as large one set of block values is as another |
 //! | [`slope`] | cost per instance by Theil–Sen |
 //! | [`verdict`] | when warm calls have settled, when a cell is noisy |
 //! | [`metric`] | the headline numbers, each with the values of its blocks |
@@ -17,6 +18,7 @@ mod cell;
 pub mod compare;
 pub mod metric;
 pub mod quantile;
+pub mod ratio;
 pub mod slope;
 pub mod spread;
 pub mod summary;
