@@ -14,6 +14,7 @@
 pub mod availability;
 pub mod fault;
 pub mod limits;
+pub mod load;
 pub mod record;
 pub mod run;
 pub mod store;

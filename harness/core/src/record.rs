@@ -129,7 +129,8 @@ pub struct Histogram {
     pub hdr: String,
 }
 
-/// How instances live in an open loop.
+/// How instances live in an open loop. Of several idle ones the last used is called, so that those no longer needed
+/// come to their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
@@ -155,22 +156,32 @@ pub struct Load {
     pub policy: Policy,
     /// Offered rate in millihertz: requests per 1,000 seconds.
     pub rate_mhz: u64,
-    /// Seed of the arrivals.
+    /// The rate in percent of what this visit found the cell to answer when it is never left without a request; absent
+    /// where the rate was set outright.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    /// Seed of the arrivals: exponential gaps by inversion from ChaCha8. With the rate it gives them all again.
     pub seed: u64,
-    /// Requests that were to arrive.
+    /// Requests that arrived.
     pub offered: u64,
+    /// From the first arrival to the last.
+    pub offered_ns: u64,
     /// Requests answered correctly.
     pub answered: u64,
-    /// Of those, the requests that were sent later than intended, because every instance was busy.
+    /// From the first answer to the last: with as much before the one as after the other, their rate compares with
+    /// that of the arrivals.
+    pub answered_ns: u64,
+    /// Requests among the answered that were sent later than intended because every instance was busy.
     pub late: u64,
     /// Requests given up, because they had waited for an instance as long as a call may take.
     pub dropped: u64,
-    /// Requests that waited for a start of their own.
+    /// Requests among the answered that waited for a start of their own.
     pub cold: u64,
     /// Most instances alive at once.
     pub most_instances: u32,
-    /// From the first intended start to the last answer.
-    pub elapsed_ns: u64,
+    /// The generator's own error, part of every latency: median and 99th percentile of how long after the intended start
+    /// a request was sent for which an instance (or room for one) was free.
+    pub generator_ns: [u64; 2],
     /// Latency from the intended start to the answer: HdrHistogram V2 encoding, DEFLATE-compressed, base64;
     /// nanoseconds, three significant digits.
     pub hdr: String,
@@ -190,6 +201,8 @@ pub enum BoundBy {
     Deadline,
     /// A start failed: the message says how.
     Failure,
+    /// The next step would not fit into the time of a visit.
+    Time,
 }
 
 /// How far a burst or a density visit got.

@@ -2,6 +2,7 @@
 
 use crate::availability::{Availability, Description};
 use crate::fault::Fault;
+use crate::load::LoadPlan;
 use crate::words::{Cell, CellId, Experiment, Flag, Guest, Side};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -66,6 +67,9 @@ pub struct Plan {
     /// per million. Absent where blocks were not chosen so (schema 1, Criterion).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision_ppm: Option<u64>,
+    /// Load beyond the closed loop, where that is what the run measures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadPlan>,
     /// The two configurations of an A/B run; none in any other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configurations: Vec<Configuration>,

@@ -66,14 +66,17 @@ fn lines() -> Vec<Record> {
             block: 21,
             policy: Policy::KeepAlive(500),
             rate_mhz: 200_000,
+            percent: Some(50),
             seed: 42,
             offered: 1000,
+            offered_ns: 4_990_000_000,
             answered: 998,
+            answered_ns: 5_000_000_000,
             late: 12,
             dropped: 2,
             cold: 4,
             most_instances: 3,
-            elapsed_ns: 5_000_000_000,
+            generator_ns: [9_000, 70_000],
             hdr: "HISTFA==".into(),
         }),
         Record::Bound(Bound {
@@ -96,7 +99,7 @@ fn sample_lines_are_compact_json() {
     {"t":"histogram","c":3,"b":19,"n":2,"mode":"fresh","calls":40,"elapsed_ns":1000000,"hdr":"HISTFA=="}
     {"t":"fault","c":4,"b":20,"e":"warm_call","fault":{"kind":"wrong_answer","message":"5 bytes"}}
     {"t":"block","c":3,"b":17,"e":"cold_start","at_unix_ms":1795000000000,"wall_ns":99,"steal_ppm":0,"involuntary_switches":7,"calibration_ns":[1000000,1010000]}
-    {"t":"load","c":3,"b":21,"policy":{"keep_alive":500},"rate_mhz":200000,"seed":42,"offered":1000,"answered":998,"late":12,"dropped":2,"cold":4,"most_instances":3,"elapsed_ns":5000000000,"hdr":"HISTFA=="}
+    {"t":"load","c":3,"b":21,"policy":{"keep_alive":500},"rate_mhz":200000,"percent":50,"seed":42,"offered":1000,"offered_ns":4990000000,"answered":998,"answered_ns":5000000000,"late":12,"dropped":2,"cold":4,"most_instances":3,"generator_ns":[9000,70000],"hdr":"HISTFA=="}
     {"t":"bound","c":3,"b":22,"e":"density","n":64,"by":"memory","why":"1 GiB"}
     "#);
 }
