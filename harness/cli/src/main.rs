@@ -42,6 +42,7 @@ enum Command {
     Check(commands::check::Args),
     Run(commands::run::Args),
     Report(commands::report::Args),
+    Schema(commands::schema::Args),
     Clean(commands::clean::Args),
 }
 
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Schema(args) => commands::schema::run(&args),
         Command::Clean(args) => commands::clean::run(&args),
     });
     // Whoever was asked or prepared when Ctrl-C came was killed, and what it had outside its own processes is debris.

@@ -1,11 +1,12 @@
 //! What a backend says of itself ([`Description`], the same on every machine) and of this machine ([`Availability`]).
 
 use crate::words::{Guest, Model};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a backend is, the same on every machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
     /// Name of the backend's folder.
@@ -23,7 +24,7 @@ pub struct Description {
 }
 
 /// A named way of running a backend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantInfo {
     /// Name, for example `pooling`.
@@ -37,7 +38,7 @@ pub struct VariantInfo {
 }
 
 /// Whether a backend can run on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Availability {
     /// It can.

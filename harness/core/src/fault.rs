@@ -1,10 +1,11 @@
 //! What can go wrong with a cell, by name. A fault ends a visit and becomes an error row; it never ends the run.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The name of what went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// The guest trapped (Wasm trap, native panic).
@@ -53,7 +54,7 @@ impl fmt::Display for FaultKind {
 }
 
 /// A named failure with what a person needs to act on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{kind}: {message}")]
 #[serde(deny_unknown_fields)]
 pub struct Fault {

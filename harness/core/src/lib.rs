@@ -9,6 +9,7 @@
 //! | [`availability`] | what a backend says of itself and of this machine |
 //! | [`record`] | the lines of `samples.jsonl` |
 //! | [`run`] | `run.json`: plan, machine, versions, verdicts |
+//! | [`schema`] | JSON Schemas of both files |
 //! | [`store`] | reading and writing a run's folder |
 
 pub mod availability;
@@ -17,6 +18,7 @@ pub mod limits;
 pub mod load;
 pub mod record;
 pub mod run;
+pub mod schema;
 pub mod store;
 pub mod words;
 pub mod workload;

@@ -1,11 +1,12 @@
 //! What load a run puts on its cells. Recorded in `run.json`, so that a report can say what was asked for.
 
 use crate::record::Policy;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The load experiments that were asked for. Where there is one, the standard experiments are left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadPlan {
     /// Requests at set rates.
@@ -20,7 +21,7 @@ pub struct LoadPlan {
 }
 
 /// Requests at set rates, whatever becomes of those before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenLoop {
     /// How often requests arrive.
@@ -33,7 +34,7 @@ pub struct OpenLoop {
 }
 
 /// How often requests arrive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rates {
     /// The same for every cell, in millihertz (requests per 1,000 seconds).
@@ -43,7 +44,7 @@ pub enum Rates {
 }
 
 /// What ends a density visit. What is absent has the default of the cell's kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Density {
     /// Bytes that all instances together may take, by PSS.
@@ -57,7 +58,7 @@ pub struct Density {
 }
 
 /// How long a start may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StartLimit {
     /// So many times the median of the first four starts.

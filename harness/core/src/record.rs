@@ -3,10 +3,11 @@
 
 use crate::fault::Fault;
 use crate::words::{CellId, Experiment};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a value counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// Nanoseconds on the host's monotonic clock.
@@ -18,7 +19,7 @@ pub enum Unit {
 }
 
 /// Why a sample is kept out of the headline. It is still kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SampleFlag {
     /// The first start in a fresh runner process, where the backend runs in process.
@@ -46,7 +47,7 @@ pub const BURST: [&str; 3] = ["first", "half", "all"];
 pub const DENSITY: [&str; 4] = ["start", "answer", "pss", "available"];
 
 /// One line of `samples.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum Record {
     /// Consecutive samples of one metric.
@@ -64,7 +65,7 @@ pub enum Record {
 }
 
 /// Consecutive samples of one metric of one block; the first has index `i`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
     /// The cell.
@@ -97,7 +98,7 @@ pub struct Samples {
 }
 
 /// How the instances of a throughput visit live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// One request in flight on each of `n` warm instances.
@@ -107,7 +108,7 @@ pub enum Mode {
 }
 
 /// One throughput visit: every latency in an HDR histogram.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Histogram {
     /// The cell.
@@ -131,7 +132,7 @@ pub struct Histogram {
 
 /// How instances live in an open loop. Of several idle ones the last used is called, so that those no longer needed
 /// come to their end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// A pool of that many warm instances, made before the first request and kept to the end.
@@ -143,7 +144,7 @@ pub enum Policy {
 }
 
 /// One open-loop visit: requests arrive when a seeded Poisson process says so, whatever became of those before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// The cell.
@@ -188,7 +189,7 @@ pub struct Load {
 }
 
 /// What bound a burst or a density visit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BoundBy {
     /// The next step would not fit into the memory budget.
@@ -206,7 +207,7 @@ pub enum BoundBy {
 }
 
 /// How far a burst or a density visit got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bound {
     /// The cell.
@@ -227,7 +228,7 @@ pub struct Bound {
 }
 
 /// A visit that ended in a fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRecord {
     /// The cell.
@@ -244,7 +245,7 @@ pub struct FaultRecord {
 }
 
 /// The circumstances of one block.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockRecord {
     /// The cell.

@@ -4,6 +4,7 @@ use crate::availability::{Availability, Description};
 use crate::fault::Fault;
 use crate::load::LoadPlan;
 use crate::words::{Cell, CellId, Experiment, Flag, Guest, Side};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// The whole of `run.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunFile {
     /// [`SCHEMA_VERSION`] of the writer.
@@ -45,7 +46,7 @@ pub struct RunFile {
 }
 
 /// What was planned.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Seed of the shuffle.
@@ -76,7 +77,7 @@ pub struct Plan {
 }
 
 /// One configuration of an A/B run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
     /// The side that carries it.
@@ -92,7 +93,7 @@ pub struct Configuration {
 }
 
 /// How blocks were ordered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Blocks of all cells shuffled together.
@@ -103,7 +104,7 @@ pub enum Order {
 }
 
 /// One backend on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackendEntry {
     /// What it is.
@@ -119,7 +120,7 @@ pub struct BackendEntry {
 }
 
 /// One workload as it ran.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadEntry {
     /// Name of its folder.
@@ -131,7 +132,7 @@ pub struct WorkloadEntry {
 }
 
 /// One cell and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CellEntry {
     /// Its id in the sample lines.
@@ -152,7 +153,7 @@ pub struct CellEntry {
 }
 
 /// A fault of a cell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CellFault {
     /// The experiment in progress.
@@ -164,7 +165,7 @@ pub struct CellFault {
 }
 
 /// A pair that cannot run here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Absent {
     /// `backend/variant/guest/workload`, as far as it goes.
@@ -174,7 +175,7 @@ pub struct Absent {
 }
 
 /// The machine: what makes numbers comparable or not. Absent facts could not be read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     /// Model name of the processor.

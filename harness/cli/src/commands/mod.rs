@@ -6,7 +6,9 @@ pub mod doctor;
 pub mod list;
 pub mod report;
 pub mod run;
+pub mod schema;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Finished, but some cells are error rows or some fixture is broken.
@@ -21,4 +23,13 @@ pub fn finished(any_failed: bool) -> ExitCode {
 /// not.
 pub fn command_line() -> Vec<String> {
     std::iter::once("isobench".to_string()).chain(std::env::args().skip(1)).collect()
+}
+
+/// Prints `text`. A reader that has seen enough (`isobench report --format csv | head`) is no error.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }
