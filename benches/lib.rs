@@ -44,6 +44,7 @@ fn run(name: &str, model: Model) -> Result<()> {
         plan: Plan { seed: place::unix_ms(), order: Order::Sequential, quick: true, ..Plan::default() },
         results: (action == Action::Bench).then(|| places.results()),
         models: vec![model],
+        configurations: Vec::new(),
     };
     let mut session = Session::begin(&places, options, &|step| eprintln!("{step}"))?;
     for absent in &session.run.absent {

@@ -71,6 +71,7 @@ fn session(places: &Places) -> Result<Session> {
         plan: Plan { order: Order::Sequential, quick: true, ..Plan::default() },
         results: None,
         models: Vec::new(),
+        configurations: Vec::new(),
     };
     Ok(Session::begin(places, options, &|step| eprintln!("{step}"))?)
 }

@@ -1,95 +1,154 @@
 //! The order of a run: every planned visit once, shuffled; then round after round of what the rest of the budget can
-//! pay for, the cheap visits first.
+//! pay for, the cheap visits first, until every median is known as precisely as asked.
 
-use isobench_core::CellId;
+use isobench_core::{CellId, Record};
 use isobench_runner::protocol::Visit;
+use isobench_stats::{Estimate, Metric, block_values, metric, spread::Seed};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Blocks from which a summary claims intervals: later rounds try to bring as many visits as possible to this number.
+/// Blocks from which comparisons are made and intervals claimed: later rounds try to bring as many visits as possible to
+/// this number before they narrow any further.
 const BLOCKS_FOR_INTERVALS: u32 = 8;
 
-/// One planned visit and what it has cost so far.
+/// One planned visit and what it has shown so far.
 #[derive(Debug, Clone)]
 pub struct Planned {
     /// The cell.
     pub cell: CellId,
     /// What to do.
     pub visit: Visit,
+    /// Visits of one unit are made one right after the other: the sides of an A/B run.
+    pub unit: usize,
     /// Recorded blocks.
     pub blocks: u32,
     /// How long they took together.
     pub spent: Duration,
     /// It ended in a fault: not tried again.
     pub failed: bool,
+    /// The value of each block, by metric.
+    values: BTreeMap<Metric, Vec<f64>>,
 }
 
 impl Planned {
     /// A visit that has not been made.
-    pub fn new(cell: CellId, visit: Visit) -> Planned {
-        Planned { cell, visit, blocks: 0, spent: Duration::ZERO, failed: false }
+    pub fn new(cell: CellId, visit: Visit, unit: usize) -> Planned {
+        Planned { cell, visit, unit, blocks: 0, spent: Duration::ZERO, failed: false, values: BTreeMap::new() }
+    }
+
+    /// Counts one block in.
+    pub fn add(&mut self, records: Vec<Record>, took: Duration) {
+        self.blocks += 1;
+        self.spent += took;
+        self.failed = records.iter().any(|r| r.fault().is_some());
+        for (metric, value) in block_values(records) {
+            self.values.entry(metric).or_default().push(value);
+        }
     }
 
     /// What one more block is expected to take.
     fn cost(&self) -> Duration {
         self.spent / self.blocks.max(1)
     }
+
+    /// Whether the median of every metric is known to within `target`, half the interval over the median.
+    fn is_precise(&self, target: f64, seed: u64) -> bool {
+        let precise = |(metric, values): (&Metric, &Vec<f64>)| {
+            let seed = Seed { run: seed, cell: self.cell, metric: &metric.to_string() };
+            Estimate::of_blocks(values, seed).and_then(metric::precision).is_some_and(|p| p <= target)
+        };
+        self.blocks >= BLOCKS_FOR_INTERVALS && self.values.iter().all(precise)
+    }
 }
 
 /// Shuffles rounds from one recorded seed.
 pub struct Schedule {
     rng: ChaCha8Rng,
-    /// Most blocks of one visit: more would narrow nothing that a quick look needs.
+    seed: u64,
+    /// Half the width of a median's interval over the median, from which a visit is done.
+    target: f64,
+    /// Most blocks of one visit: where a target cannot be met, more would only burn the machine.
     most_blocks: u32,
 }
 
 impl Schedule {
     /// A schedule of that seed.
-    pub fn new(seed: u64, most_blocks: u32) -> Schedule {
-        Schedule { rng: ChaCha8Rng::seed_from_u64(seed), most_blocks }
+    pub fn new(seed: u64, target: f64, most_blocks: u32) -> Schedule {
+        Schedule { rng: ChaCha8Rng::seed_from_u64(seed), seed, target, most_blocks }
     }
 
     /// The next round, as indices into `planned`; empty when the plan is done or nothing more fits into `left`. The
-    /// first round is everything, whatever the budget: every cell once.
+    /// first round is everything, whatever the budget: every cell once. Units are shuffled; the visits of one unit keep
+    /// their order in one round and turn it round in the next (ABBA), so that drift within a unit cancels.
     pub fn round(&mut self, planned: &[Planned], round: u32, left: Duration) -> Vec<usize> {
-        let mut order: Vec<usize> =
-            if round == 0 { (0..planned.len()).collect() } else { self.affordable(planned, round, left) };
-        order.shuffle(&mut self.rng);
-        order
+        let mut units = units(planned);
+        if round > 0 {
+            self.affordable(planned, &mut units, round, left);
+        }
+        units.shuffle(&mut self.rng);
+        if round % 2 == 1 {
+            units.iter_mut().for_each(|unit| unit.reverse());
+        }
+        units.concat()
     }
 
-    /// The cheapest visits, as many as can be brought to [`BLOCKS_FOR_INTERVALS`] within what is left.
-    fn affordable(&self, planned: &[Planned], round: u32, left: Duration) -> Vec<usize> {
-        let mut open: Vec<usize> =
-            (0..planned.len()).filter(|&i| !planned[i].failed && planned[i].blocks < self.most_blocks).collect();
-        open.sort_by_key(|&i| (planned[i].cost(), i));
+    /// Keeps the cheapest units, as many as can be brought to [`BLOCKS_FOR_INTERVALS`] within what is left.
+    fn affordable(&self, planned: &[Planned], units: &mut Vec<Vec<usize>>, round: u32, left: Duration) {
+        let open = |i: &usize| {
+            let p = &planned[*i];
+            !p.failed && p.blocks < self.most_blocks && !p.is_precise(self.target, self.seed)
+        };
+        // A unit goes on as a whole, so that its sides have the same number of blocks; one failed side ends it.
+        units.retain(|unit| unit.iter().any(open) && !unit.iter().any(|i| planned[*i].failed));
+        let cost = |unit: &[usize]| unit.iter().map(|i| planned[*i].cost()).sum::<Duration>();
+        units.sort_by_key(|unit| (cost(unit), unit.clone()));
         let rounds = BLOCKS_FOR_INTERVALS.saturating_sub(round).max(1);
         let mut sum = Duration::ZERO;
-        open.retain(|&i| {
-            sum += planned[i].cost() * rounds;
+        units.retain(|unit| {
+            sum += cost(unit) * rounds;
             sum <= left
         });
-        open
     }
+}
+
+/// The visits of each unit, in the order of the plan.
+fn units(planned: &[Planned]) -> Vec<Vec<usize>> {
+    let mut units: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (i, p) in planned.iter().enumerate() {
+        units.entry(p.unit).or_default().push(i);
+    }
+    units.into_values().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isobench_core::record::Samples;
+    use isobench_core::{Experiment, Unit};
+
+    const TARGET: f64 = 0.03;
 
     fn planned(costs_ms: &[u64]) -> Vec<Planned> {
         let visit = Visit::ColdStart { starts: 1, warm: None };
-        let with_cost =
-            |&ms: &u64| Planned { blocks: 1, spent: Duration::from_millis(ms), ..Planned::new(0, visit.clone()) };
-        costs_ms.iter().map(with_cost).collect()
+        let with_cost = |(i, &ms): (usize, &u64)| Planned {
+            blocks: 1,
+            spent: Duration::from_millis(ms),
+            ..Planned::new(0, visit.clone(), i)
+        };
+        costs_ms.iter().enumerate().map(with_cost).collect()
+    }
+
+    fn schedule(seed: u64) -> Schedule {
+        Schedule::new(seed, TARGET, 12)
     }
 
     #[test]
     fn the_first_round_is_everything_and_the_seed_alone_decides_its_order() {
         let plan = planned(&[1; 50]);
-        let order = |seed| Schedule::new(seed, 12).round(&plan, 0, Duration::ZERO);
+        let order = |seed| schedule(seed).round(&plan, 0, Duration::ZERO);
         let mut sorted = order(1);
         sorted.sort();
         assert_eq!(sorted, (0..50).collect::<Vec<_>>());
@@ -100,10 +159,10 @@ mod tests {
     #[test]
     fn later_rounds_go_to_the_cheap_ones_that_can_reach_eight_blocks() {
         let plan = planned(&[4_000, 10, 20]);
-        let mut order = Schedule::new(1, 12).round(&plan, 1, Duration::from_secs(1));
+        let mut order = schedule(1).round(&plan, 1, Duration::from_secs(1));
         order.sort();
         assert_eq!(order, [1, 2]);
-        assert!(Schedule::new(1, 12).round(&plan, 1, Duration::from_millis(5)).is_empty());
+        assert!(schedule(1).round(&plan, 1, Duration::from_millis(5)).is_empty());
     }
 
     #[test]
@@ -111,6 +170,43 @@ mod tests {
         let mut plan = planned(&[1, 1, 1]);
         plan[0].failed = true;
         plan[1].blocks = 12;
-        assert_eq!(Schedule::new(1, 12).round(&plan, 3, Duration::from_secs(9)), [2]);
+        assert_eq!(schedule(1).round(&plan, 3, Duration::from_secs(9)), [2]);
+    }
+
+    #[test]
+    fn blocks_go_on_until_the_median_is_precise() {
+        let block = |ns: u64| {
+            vec![Record::Samples(Samples {
+                cell: 0,
+                block: 0,
+                experiment: Experiment::ColdStart,
+                metric: "total".into(),
+                n: None,
+                unit: Unit::Ns,
+                index: 0,
+                flags: vec![],
+                values: vec![ns],
+            })]
+        };
+        let mut plan = planned(&[1, 1]);
+        for i in 0..10 {
+            plan[0].add(block(1_000 + i), Duration::ZERO);
+            plan[1].add(block(1_000 + 100 * i), Duration::ZERO);
+        }
+        assert_eq!(schedule(1).round(&plan, 9, Duration::from_secs(9)), [1], "the first is known to a percent");
+    }
+
+    #[test]
+    fn sides_stand_together_and_change_places_every_round() {
+        let mut plan = planned(&[1; 6]);
+        plan.iter_mut().enumerate().for_each(|(i, p)| p.unit = i / 2);
+        let mut schedule = schedule(7);
+        for round in 0..4 {
+            let order = schedule.round(&plan, round, Duration::from_secs(9));
+            for pair in order.chunks(2) {
+                let first = if round % 2 == 0 { pair[0] } else { pair[1] };
+                assert!(first % 2 == 0 && pair[0] / 2 == pair[1] / 2, "{round}: {order:?}");
+            }
+        }
     }
 }

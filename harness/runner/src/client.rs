@@ -8,7 +8,7 @@ use isobench_core::record::FaultRecord;
 use isobench_core::{Availability, Description, Experiment, Fault, FaultKind, Record};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub struct Runner {
     pub program: PathBuf,
     /// Its answer to `describe`.
     pub description: Description,
+    /// What is set in its environment from here on, beside the usual.
+    pub env: BTreeMap<String, String>,
 }
 
 /// Finds every `isobench-runner-*` in `programs` and asks what it is. One that does not answer is reported, not fatal.
@@ -64,14 +66,14 @@ pub fn discover(programs: &Path) -> Vec<Result<Runner, Fault>> {
 impl Runner {
     /// Asks the program at a path what it is.
     pub fn at(program: impl Into<PathBuf>) -> Result<Runner, Fault> {
-        let program = program.into();
-        let description = ask(&program, "describe", &(), Path::new(""), DESCRIBE_DEADLINE)?;
-        Ok(Runner { program, description })
+        let (program, env) = (program.into(), BTreeMap::new());
+        let description = ask(&program, &env, "describe", &(), Path::new(""), DESCRIBE_DEADLINE)?;
+        Ok(Runner { program, description, env })
     }
 
     /// Asks whether the backend can run here. A runner that dies or hangs makes it unavailable, with that reason.
     pub fn probe(&self, ctx: &RunContext) -> Availability {
-        ask(&self.program, "probe", ctx, &ctx.state, PREPARE_DEADLINE).unwrap_or_else(|fault| {
+        ask(&self.program, &self.env, "probe", ctx, &ctx.state, PREPARE_DEADLINE).unwrap_or_else(|fault| {
             Availability::unavailable(
                 format!("its probe failed: {fault}"),
                 "run `isobench doctor`; rebuild with `make build`",
@@ -81,12 +83,12 @@ impl Runner {
 
     /// Reaps what dead runs left.
     pub fn clean(&self, request: &CleanRequest) -> Result<Vec<String>, Fault> {
-        ask(&self.program, "clean", request, &request.ctx.state, RELEASE_DEADLINE)
+        ask(&self.program, &self.env, "clean", request, &request.ctx.state, RELEASE_DEADLINE)
     }
 
     /// Starts the owner of what the backend's cells share.
     pub fn own(&self, ctx: &RunContext) -> Result<Owner, Fault> {
-        let (mut process, stdin) = Process::spawn(&self.program, "own", &ctx.state, ctx)?;
+        let (mut process, stdin) = Process::spawn(&self.program, &self.env, "own", &ctx.state, ctx)?;
         match process.line::<Owned>(Instant::now() + PREPARE_DEADLINE) {
             Ok(Some(Owned::Prepared { record, took_ns })) => Ok(Owner { record, took_ns, stdin: Some(stdin), process }),
             Ok(Some(Owned::Failed(fault))) => Err(fault),
@@ -109,8 +111,7 @@ impl Runner {
                         Experiment::ColdStart
                     }
                 }
-                crate::protocol::Visit::Footprint { .. } => Experiment::Footprint,
-                crate::protocol::Visit::Throughput { .. } => Experiment::Throughput,
+                visit => visit.experiment(),
             };
             records.push(Record::Fault(FaultRecord { cell: request.cell, block: request.block, experiment, fault }));
         }
@@ -118,7 +119,7 @@ impl Runner {
     }
 
     fn try_block(&self, request: &BlockRequest, deadline: Duration, records: &mut Vec<Record>) -> Result<(), Fault> {
-        let (mut process, _stdin) = Process::spawn(&self.program, "block", &request.ctx.state, request)?;
+        let (mut process, _stdin) = Process::spawn(&self.program, &self.env, "block", &request.ctx.state, request)?;
         let until = Instant::now() + deadline;
         loop {
             match process.line::<Event>(until)? {
@@ -130,15 +131,29 @@ impl Runner {
     }
 }
 
+/// Asks every backend at once: a KVM probe boots a guest while another starts nothing but a version command.
+pub fn probe_all(runners: &[Runner], context: impl Fn(&str) -> RunContext + Sync) -> Vec<Availability> {
+    std::thread::scope(|scope| {
+        let context = &context;
+        let threads: Vec<_> =
+            runners.iter().map(|r| scope.spawn(move || r.probe(&context(&r.description.backend)))).collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|_| Availability::unavailable("its probe panicked", "report it")))
+            .collect()
+    })
+}
+
 /// One question, one answer.
 fn ask<T: DeserializeOwned>(
     program: &Path,
+    env: &BTreeMap<String, String>,
     command: &str,
     request: &impl Serialize,
     cookie: &Path,
     allowed: Duration,
 ) -> Result<T, Fault> {
-    let (mut process, _stdin) = Process::spawn(program, command, cookie, request)?;
+    let (mut process, _stdin) = Process::spawn(program, env, command, cookie, request)?;
     process.line(Instant::now() + allowed)?.ok_or_else(|| process.died(command))
 }
 
@@ -190,6 +205,7 @@ struct Process {
 impl Process {
     fn spawn(
         program: &Path,
+        env: &BTreeMap<String, String>,
         command: &str,
         cookie: &Path,
         request: &impl Serialize,
@@ -199,6 +215,7 @@ impl Process {
             |e: &dyn std::fmt::Display| Fault::new(FaultKind::RunnerDied, format!("{}: {e}", program.display()));
         let mut child = Command::new(program)
             .arg(command)
+            .envs(env)
             .env(COOKIE, cookie)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -13,10 +13,12 @@
 pub mod agents;
 pub mod backend;
 pub mod channel;
+mod circumstances;
 pub mod client;
 #[cfg(feature = "criterion")]
 pub mod criterion_glue;
 pub mod experiments;
+mod fleet;
 pub mod guests;
 pub mod machine;
 pub mod memory;
@@ -27,6 +29,7 @@ pub mod protocol;
 pub mod reap;
 pub mod serve;
 pub mod session;
+pub mod settings;
 pub mod stopwatch;
 pub mod testing;
 

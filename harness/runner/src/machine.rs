@@ -47,6 +47,30 @@ pub fn cpu_pressure_us() -> Option<u64> {
     some.rsplit_once("total=")?.1.trim().parse().ok()
 }
 
+/// Times so far that the kernel took the processor from the processes this one has waited for, and theirs.
+pub fn involuntary_switches() -> u64 {
+    // SAFETY: an all-zero rusage is valid, and the call fills it or fails.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
+        usage
+    };
+    u64::try_from(usage.ru_nivcsw).unwrap_or(0)
+}
+
+/// Mean frequency of the processors now, where the system tells: from `cpufreq`, else from `/proc/cpuinfo` (which in
+/// many virtual machines never changes).
+pub fn khz() -> Option<u64> {
+    let scaling = |n: usize| text(format!("/sys/devices/system/cpu/cpu{n}/cpufreq/scaling_cur_freq"))?.parse().ok();
+    let mut all: Vec<u64> = (0..).map_while(scaling).collect();
+    if all.is_empty() {
+        let cpuinfo = text("/proc/cpuinfo")?;
+        let mhz = cpuinfo.lines().filter(|l| l.starts_with("cpu MHz")).filter_map(|l| l.rsplit_once(':'));
+        all = mhz.filter_map(|(_, mhz)| mhz.trim().parse().ok()).map(|mhz: f64| (mhz * 1e3) as u64).collect();
+    }
+    (all.iter().sum::<u64>()).checked_div(all.len() as u64)
+}
+
 fn text(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|t| t.trim().to_string())
 }

@@ -4,7 +4,7 @@ use crate::experiments::FOOTPRINT_STEPS;
 use crate::guests::{Artifact, Built};
 use crate::protocol::{Series, Visit};
 use isobench_core::run::Absent;
-use isobench_core::{Availability, Cell, CellEntry, Description, Experiment, Flag, Limits, Workload};
+use isobench_core::{Availability, Cell, CellEntry, Description, Experiment, Flag, Limits, Side, Workload};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,6 +89,25 @@ pub fn cells(
         }
     }
     (entries, absent)
+}
+
+/// The cells to be measured twice (A/A): of every row that is not emulated one, on the headline workload where it has
+/// that; a row whose processor is emulated only where there is no other. What a cell and its twin differ by is noise.
+pub fn twins(cells: &[CellEntry]) -> Vec<CellEntry> {
+    let fit = |c: &&CellEntry| c.side != Some(Side::B) && c.faults.is_empty();
+    let emulated = |c: &CellEntry| c.flags.contains(&Flag::Emulated);
+    let mut chosen: Vec<&CellEntry> = Vec::new();
+    for entry in cells.iter().filter(fit).filter(|c| !emulated(c)) {
+        match chosen.iter_mut().find(|c| c.cell.row() == entry.cell.row()) {
+            Some(c) if c.cell.workload != HEADLINE_WORKLOAD && entry.cell.workload == HEADLINE_WORKLOAD => *c = entry,
+            Some(_) => {}
+            None => chosen.push(entry),
+        }
+    }
+    if chosen.is_empty() {
+        chosen.extend(cells.iter().find(fit));
+    }
+    chosen.into_iter().map(|c| CellEntry { side: Some(Side::Again), ..c.clone() }).collect()
 }
 
 /// The cells there would be if every backend could run here.

@@ -9,7 +9,7 @@
 //! | `clean` | a [`CleanRequest`] | a JSON list of lines |
 
 use crate::backend::{RunContext, Target};
-use isobench_core::{CellId, Fault, Record};
+use isobench_core::{CellId, Experiment, Fault, Record};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -61,6 +61,17 @@ pub enum Visit {
         /// How long each measurement lasts; the last request may end later.
         duration_ms: u64,
     },
+}
+
+impl Visit {
+    /// The experiment that it begins with.
+    pub fn experiment(&self) -> Experiment {
+        match self {
+            Visit::ColdStart { .. } => Experiment::ColdStart,
+            Visit::Footprint { .. } => Experiment::Footprint,
+            Visit::Throughput { .. } => Experiment::Throughput,
+        }
+    }
 }
 
 /// How long a warm series is: until both minima are met, or either maximum is.

@@ -2,23 +2,24 @@
 //! Criterion benches, so that both measure and write alike.
 
 use crate::backend::{RunContext, Target};
-use crate::client::{self, INTERRUPTED, Owner, Runner};
+use crate::circumstances::Before;
+use crate::client::INTERRUPTED;
+use crate::fleet::{Active, Fleet, Mustered};
 use crate::guests::{self, Built};
 use crate::machine;
 use crate::place::{self, Places};
 use crate::plan::{self, Filter};
 use crate::protocol::{BlockRequest, Visit};
 use crate::reap::StateDir;
-use crate::stopwatch::nanos;
-use isobench_core::record::BlockRecord;
-use isobench_core::run::{Absent, BackendEntry, CellFault, Plan, SCHEMA_VERSION, WorkloadEntry};
+use crate::settings::Settings;
+use isobench_core::run::{Absent, CellFault, Order, Plan, SCHEMA_VERSION, WorkloadEntry};
 use isobench_core::store::{RunDir, SampleWriter, StoreError};
 use isobench_core::workload::{self, WorkloadError};
-use isobench_core::{Availability, CellEntry, CellId, Fault, Flag, Model, Record, RunFile, SampleFlag};
+use isobench_core::{CellEntry, CellId, Model, Record, RunFile, SampleFlag, Side};
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// What a run is to be.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Options {
     pub results: Option<std::path::PathBuf>,
     /// The models whose backends are asked at all; empty for every model.
     pub models: Vec<Model>,
+    /// The two sides of an A/B run; none in any other.
+    pub configurations: Vec<Settings>,
 }
 
 /// What can go wrong before or beside measuring. Faults of cells are records, not errors.
@@ -67,18 +70,13 @@ pub struct Session {
     /// Workloads that were left out because their fixture is broken: what is wrong, with file and line.
     pub broken: Vec<WorkloadError>,
     places: Places,
-    backends: BTreeMap<String, Active>,
+    /// By side of the run and name.
+    backends: BTreeMap<(Option<Side>, String), Active>,
     workloads: BTreeMap<String, Built>,
     store: Option<(RunDir, SampleWriter)>,
     next_block: u32,
     // Last: the owners go first, then the folder they worked in.
     state: StateDir,
-}
-
-struct Active {
-    runner: Runner,
-    availability: Availability,
-    owner: Option<Owner>,
 }
 
 impl Session {
@@ -89,52 +87,26 @@ impl Session {
             .map_err(|cause| SessionError::State { path: places.state.clone(), cause })?;
         let (workloads, broken) = build_workloads(places, say)?;
         let built: Vec<Built> = workloads.values().cloned().collect();
-        let mut runners = discover(places, &options, say)?;
-        // A backend none of whose cells is wanted is not asked: its probe may boot a guest.
-        let descriptions = runners.iter().map(|r| r.description.clone()).collect();
-        let conceivable = plan::cells_everywhere(descriptions, &built, &options.filter, options.plan.quick);
-        runners.retain(|r| conceivable.iter().any(|e| e.cell.backend == r.description.backend));
-
-        say("asking the backends");
-        let availabilities = probe_all(&runners, |name| context(places, &state, &id, &format!("p-{name}")));
-        interrupted()?;
-
-        let described: Vec<_> =
-            runners.iter().map(|r| r.description.clone()).zip(availabilities.iter().cloned()).collect();
-        let (mut cells, absent) = plan::cells(&described, &built, &options.filter, options.plan.quick);
-        if options.plan.order == isobench_core::run::Order::Sequential {
-            cells.iter_mut().for_each(|c| c.flags.push(Flag::Sequential));
-        }
-        let wanted = |name: &str| cells.iter().any(|c| c.cell.backend == name);
-
-        let names: Vec<String> =
-            runners.iter().map(|r| r.description.backend.clone()).filter(|name| wanted(name)).collect();
-        say(&format!("preparing {}", names.join(", ")));
-        let owners = own_all(&runners, &wanted, |name| context(places, &state, &id, &format!("o-{name}")));
-        interrupted()?;
-
+        let mut all = Mustered::default();
         let mut backends = BTreeMap::new();
-        let mut entries = Vec::new();
-        for ((runner, availability), owned) in runners.into_iter().zip(availabilities).zip(owners) {
-            let name = runner.description.backend.clone();
-            let (owner, failed) = match owned {
-                Some(Ok(owner)) => (Some(owner), None),
-                Some(Err(fault)) => (None, Some(fault.context("prepare"))),
-                None => (None, None),
+        let fleets = Fleet::of_run(places, &options.configurations);
+        for fleet in &fleets {
+            let context = |programs: &Path, part: &str| RunContext {
+                programs: programs.into(),
+                ..context(places, &state, &id, part)
             };
-            if let Some(fault) = failed {
-                for cell in cells.iter_mut().filter(|c| c.cell.backend == name) {
-                    cell.faults.push(CellFault { experiment: cell.experiments[0], fault: fault.clone(), blocks: 0 });
-                }
-            }
-            entries.push(BackendEntry {
-                description: runner.description.clone(),
-                availability: availability.clone(),
-                side: None,
-                prepare_ns: owner.as_ref().map(|o| o.took_ns),
-            });
-            backends.insert(name, Active { runner, availability, owner });
+            let mustered = fleet.muster(&options, &built, &context, say)?;
+            let named = |active: Active| ((fleet.side, active.runner.description.backend.clone()), active);
+            backends.extend(mustered.backends.into_iter().map(named));
+            all.entries.extend(mustered.entries);
+            all.cells.extend(mustered.cells);
+            let new = mustered.absent.into_iter().filter(|a| !all.absent.contains(a)).collect::<Vec<_>>();
+            all.absent.extend(new);
         }
+        if options.plan.order == Order::Shuffled {
+            all.cells.extend(plan::twins(&all.cells));
+        }
+        all.cells.iter_mut().enumerate().for_each(|(index, cell)| cell.id = index as CellId);
 
         let run = RunFile {
             schema: SCHEMA_VERSION,
@@ -144,12 +116,12 @@ impl Session {
             started_unix_ms: place::unix_ms(),
             ended_unix_ms: None,
             stopped_early: None,
-            plan: options.plan,
+            plan: Plan { configurations: fleets.iter().filter_map(Fleet::configuration).collect(), ..options.plan },
             machine: machine::describe(),
-            backends: entries,
+            backends: all.entries,
             workloads: workloads.values().map(workload_entry).collect(),
-            cells,
-            absent: absent.into_iter().chain(broken.iter().map(broken_fixture)).collect(),
+            cells: all.cells,
+            absent: all.absent.into_iter().chain(broken.iter().map(broken_fixture)).collect(),
         };
         let store = match options.results {
             Some(results) if !run.cells.is_empty() => {
@@ -175,13 +147,22 @@ impl Session {
 
     /// Whether a cell's instances live in the runner process itself.
     pub fn in_process(&self, id: CellId) -> bool {
-        self.backends[&self.entry(id).cell.backend].runner.description.in_process
+        self.active(id).runner.description.in_process
     }
 
     /// The visits that answer a cell's experiments.
     pub fn visits(&self, id: CellId) -> Vec<Visit> {
+        plan::visits(self.entry(id), &self.active(id).runner.description, self.run.plan.quick)
+    }
+
+    /// The backend of a cell. A twin runs under the configuration of the cell it repeats.
+    fn active(&self, id: CellId) -> &Active {
         let entry = self.entry(id);
-        plan::visits(entry, &self.backends[&entry.cell.backend].runner.description, self.run.plan.quick)
+        let side = match entry.side {
+            Some(Side::Again) => (!self.run.plan.configurations.is_empty()).then_some(Side::A),
+            side => side,
+        };
+        &self.backends[&(side, entry.cell.backend.clone())]
     }
 
     /// One visit whose records are thrown away: fills the page cache. Its faults come again in the recorded visit.
@@ -192,27 +173,16 @@ impl Session {
 
     /// One block in a fresh runner process, on disk when this returns. An interrupted block is left out whole.
     pub fn visit(&mut self, id: CellId, visit: &Visit, flag: Option<SampleFlag>) -> Result<Vec<Record>, SessionError> {
-        let at_unix_ms = place::unix_ms();
-        let (steal, pressure) = (machine::steal_ticks(), machine::cpu_pressure_us());
-        let begun = Instant::now();
+        let before = Before::read();
         let (block, mut records) = self.block(id, visit);
-        let wall_ns = nanos(begun.elapsed());
+        let circumstances = before.end(id, block, visit.experiment());
         interrupted()?;
         for record in &mut records {
             if let (Record::Samples(samples), Some(flag)) = (record, flag) {
                 samples.flags.push(flag);
             }
         }
-        let pressure_us = machine::cpu_pressure_us().zip(pressure).map(|(now, then)| now.saturating_sub(then));
-        records.push(Record::Block(BlockRecord {
-            cell: id,
-            block,
-            at_unix_ms,
-            wall_ns,
-            steal_ppm: steal_ppm(steal, machine::steal_ticks()),
-            cpu_pressure_ppm: pressure_us.map(|us| us * 1_000_000_000 / wall_ns.max(1)),
-            ..BlockRecord::default()
-        }));
+        records.push(Record::Block(circumstances));
         if let Some((_, writer)) = &mut self.store {
             writer.append(&records)?;
         }
@@ -246,21 +216,23 @@ impl Session {
     fn block(&mut self, id: CellId, visit: &Visit) -> (u32, Vec<Record>) {
         let block = self.next_block;
         self.next_block += 1;
-        let cell = self.run.cells[id as usize].cell.clone();
         let request = self.request(id, block, visit);
         let deadline = plan::block_deadline(visit, &request.target.limits, request.target.emulated);
-        (block, self.backends[&cell.backend].runner.block(&request, deadline))
+        (block, self.active(id).runner.block(&request, deadline))
     }
 
     /// The request for one block; the overhead bench sends it to by-hand programs as well.
     pub fn request(&self, id: CellId, block: u32, visit: &Visit) -> BlockRequest {
         let cell = &self.run.cells[id as usize].cell;
-        let active = &self.backends[&cell.backend];
+        let active = self.active(id);
         let built = &self.workloads[&cell.workload];
         let artifact = built.artifacts[&cell.guest].as_ref().expect("planned cells have their artifact");
         let case = built.workload.cases.iter().find(|c| c.name == cell.case).expect("planned cells have their case");
         BlockRequest {
-            ctx: context(&self.places, &self.state, &self.run.id, &format!("b{block}")),
+            ctx: RunContext {
+                programs: active.programs.clone(),
+                ..context(&self.places, &self.state, &self.run.id, &format!("b{block}"))
+            },
             prepared: active.owner.as_ref().map_or(serde_json::Value::Null, |o| o.record.clone()),
             cell: id,
             block,
@@ -281,7 +253,7 @@ impl Session {
     }
 }
 
-fn interrupted() -> Result<(), SessionError> {
+pub(crate) fn interrupted() -> Result<(), SessionError> {
     if INTERRUPTED.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
 }
 
@@ -292,57 +264,6 @@ fn context(places: &Places, state: &StateDir, run: &str, part: &str) -> RunConte
         cache: places.cache.clone(),
         programs: places.programs.clone(),
     }
-}
-
-fn discover(places: &Places, options: &Options, say: &dyn Fn(&str)) -> Result<Vec<Runner>, SessionError> {
-    let mut runners = Vec::new();
-    let programs = client::discover(&places.programs);
-    if programs.is_empty() {
-        return Err(SessionError::NoRunners(places.programs.clone()));
-    }
-    for found in programs {
-        match found {
-            Ok(runner) if !options.models.is_empty() && !options.models.contains(&runner.description.model) => {}
-            Ok(runner) if runner.description.hidden && !options.filter.names(&runner.description.backend) => {}
-            Ok(runner) => runners.push(runner),
-            Err(fault) => say(&format!("a backend is left out: {fault}")),
-        }
-    }
-    Ok(runners)
-}
-
-/// Asks every backend at once: a KVM probe boots a guest while another starts nothing but a version command.
-pub fn probe_all(runners: &[Runner], context: impl Fn(&str) -> RunContext + Sync) -> Vec<Availability> {
-    std::thread::scope(|scope| {
-        let context = &context;
-        let threads: Vec<_> =
-            runners.iter().map(|r| scope.spawn(move || r.probe(&context(&r.description.backend)))).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|_| Availability::unavailable("its probe panicked", "report it")))
-            .collect()
-    })
-}
-
-fn own_all(
-    runners: &[Runner],
-    wanted: &(dyn Fn(&str) -> bool + Sync),
-    context: impl Fn(&str) -> RunContext + Sync,
-) -> Vec<Option<Result<Owner, Fault>>> {
-    std::thread::scope(|scope| {
-        let context = &context;
-        let threads: Vec<_> = runners
-            .iter()
-            .map(|r| {
-                let name = r.description.backend.as_str();
-                wanted(name).then(|| scope.spawn(move || r.own(&context(name))))
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|t| Some(t?.join().unwrap_or_else(|_| Err(Fault::backend("preparing it panicked")))))
-            .collect()
-    })
 }
 
 /// The workloads with their guests built, and the fixtures that are broken. One broken fixture costs its own cells.
@@ -396,9 +317,4 @@ fn note(entry: &mut CellEntry, records: &[Record]) {
             entry.faults.push(CellFault { experiment: record.experiment, fault: record.fault.clone(), blocks: 1 });
         }
     }
-}
-
-fn steal_ppm(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> u64 {
-    let Some(((steal0, all0), (steal1, all1))) = before.zip(after) else { return 0 };
-    (steal1.saturating_sub(steal0) * 1_000_000).checked_div(all1.saturating_sub(all0)).unwrap_or(0)
 }

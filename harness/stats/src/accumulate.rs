@@ -1,6 +1,7 @@
 //! Collects the records of a run, cell by cell.
 
 use crate::cell::{self, Context};
+use crate::metric::Metric;
 use crate::summary::Summary;
 use crate::verdict::Circumstances;
 use base64::Engine;
@@ -106,6 +107,22 @@ impl<'a> Accumulator<'a> {
         }
         Summary { cells, samples: self.samples, defects: self.defects }
     }
+}
+
+/// What one block says of each metric that it measured, by the rules of the summary: for who decides while a run goes
+/// on whether a cell needs more blocks.
+pub fn block_values(records: Vec<Record>) -> Vec<(Metric, f64)> {
+    let mut data = CellData::default();
+    for record in records {
+        match record {
+            Record::Samples(samples) => data.add_samples(samples),
+            // One that does not decode is a defect that the summary names.
+            Record::Histogram(histogram) => drop(data.add_histogram(histogram)),
+            _ => {}
+        }
+    }
+    let by_block = cell::by_block(&data);
+    Metric::ALL.into_iter().zip(by_block).filter_map(|(metric, values)| Some((metric, *values.first()?))).collect()
 }
 
 impl CellData {

@@ -31,7 +31,7 @@ impl<'a> Context<'a> {
 }
 
 /// The summary of one cell.
-pub(crate) fn summarise(context: &Context, data: CellData) -> CellSummary {
+pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
     let mut cell = CellSummary {
         id: context.entry.id,
         cell: context.entry.cell.clone(),
@@ -48,7 +48,8 @@ pub(crate) fn summarise(context: &Context, data: CellData) -> CellSummary {
         headlines: Vec::new(),
     };
     // `run.json` counts faults by its end; the samples know them even if the run was killed.
-    let faults = if context.entry.faults.is_empty() { data.faults } else { context.entry.faults.clone() };
+    let faults =
+        if context.entry.faults.is_empty() { std::mem::take(&mut data.faults) } else { context.entry.faults.clone() };
     if !faults.is_empty() {
         cell.verdict = Verdict::Error { faults };
         return cell;
@@ -56,25 +57,34 @@ pub(crate) fn summarise(context: &Context, data: CellData) -> CellSummary {
     if data.blocks.is_empty() {
         return cell;
     }
-    let start_medians = medians(&data.starts.iter().find(|(name, _)| name == "total").map(|(_, s)| blocks_of(s)));
+    let by_block = by_block(&data);
     cell.cold_start = starts(context, &data.starts, "");
     cell.first_in_process = starts(context, &data.first_starts, "first/");
     let calls = (!data.calls.is_empty()).then(|| blocks_of(&data.calls));
-    let tails: Option<Vec<Vec<f64>>> = calls.as_ref().map(|c| c.iter().map(|s| verdict::tail(s).to_vec()).collect());
-    let call_medians = medians(&tails);
-    let slopes = slopes(&data.memory);
-    let rates = best_rates(&data.throughput);
+    let tails = calls.as_deref().map(tails);
     cell.warm_call = calls.zip(tails).and_then(|(all, tail)| warm_call(context, all, tail));
     cell.footprint = footprint(context, data.memory);
     cell.throughput = throughput(context, data.throughput);
-    let flags = flags(context, &cell, [("cold start", &start_medians), ("warm call", &call_medians)]);
-    cell.headlines = headlines(&cell, [start_medians, call_medians, slopes, rates]);
+    let flags = flags(context, &cell, [("cold start", &by_block[0]), ("warm call", &by_block[1])]);
+    cell.headlines = headlines(&cell, by_block);
     cell.verdict = if flags.is_empty() { Verdict::Ok } else { Verdict::Flagged { flags } };
     cell
 }
 
-/// The numbers that a cell is compared by, with the value of each block: median starts, median settled calls, slopes,
-/// rates, in the order of [`Metric::ALL`].
+/// The value of every block for each of [`Metric::ALL`]: median start, median settled call, slope of PSS, calls per
+/// second at the concurrency with the most.
+pub(crate) fn by_block(data: &CellData) -> [Vec<f64>; 4] {
+    let totals = data.starts.iter().find(|(name, _)| name == "total").map(|(_, series)| blocks_of(series));
+    let calls = (!data.calls.is_empty()).then(|| tails(&blocks_of(&data.calls)));
+    [medians(&totals), medians(&calls), slopes(&data.memory), best_rates(&data.throughput)]
+}
+
+/// The settled part of every block's warm calls.
+fn tails(calls: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    calls.iter().map(|series| verdict::tail(series).to_vec()).collect()
+}
+
+/// The numbers that a cell is compared by, each with the values of its blocks.
 fn headlines(cell: &CellSummary, by_block: [Vec<f64>; 4]) -> Vec<Headline> {
     let best = cell.throughput.iter().filter(|t| t.mode == Mode::Warm);
     let estimates = [

@@ -24,7 +24,7 @@ pub mod spread;
 pub mod summary;
 pub mod verdict;
 
-pub use accumulate::Accumulator;
+pub use accumulate::{Accumulator, block_values};
 pub use metric::{Headline, Metric};
 pub use spread::{Estimate, Spread};
 pub use summary::{CellSummary, Measure, Starts, Summary, Throughput, Verdict, WarmCall, Yardstick};

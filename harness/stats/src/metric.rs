@@ -1,6 +1,6 @@
 //! What one cell can be compared by: a headline number and the value that each block gave for it.
 
-use crate::spread::Estimate;
+use crate::spread::{Estimate, Spread};
 use serde::Serialize;
 use std::fmt;
 
@@ -48,4 +48,12 @@ pub struct Headline {
     pub estimate: Estimate,
     /// The value of each block, in the order of the blocks: each block counts once.
     pub by_block: Vec<f64>,
+}
+
+/// How narrow an interval is: half its width over the value. `None` where no interval is claimed.
+pub fn precision(estimate: Estimate) -> Option<f64> {
+    match estimate.spread {
+        Some(Spread::Interval { low, high }) if estimate.value > 0.0 => Some((high - low) / 2.0 / estimate.value),
+        _ => None,
+    }
 }

@@ -32,6 +32,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         plan: Plan { order: Order::Sequential, quick: true, only, ..Plan::default() },
         results: None,
         models: if args.all { Vec::new() } else { vec![Model::Process, Model::Isolate, Model::Wasm] },
+        configurations: Vec::new(),
     };
     let mut session = Session::begin(&places, options, &|step| progress.step(step))?;
     let about = |name: &str| args.workload.as_deref().is_none_or(|w| w == name);

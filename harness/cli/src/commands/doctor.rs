@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use isobench_core::{Availability, Guest, workload};
 use isobench_runner::place::{self, Places};
 use isobench_runner::reap::StateDir;
-use isobench_runner::{RunContext, client, guests, machine, session};
+use isobench_runner::{RunContext, client, guests, machine};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if runners.is_empty() {
         bail!("no isobench-runner-* program in {}: `make build` builds them", places.programs.display());
     }
-    let availabilities = session::probe_all(&runners, |name| RunContext {
+    let availabilities = client::probe_all(&runners, |name| RunContext {
         run: "doctor".into(),
         state: state.path().join(name),
         cache: places.cache.clone(),

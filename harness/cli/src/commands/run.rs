@@ -5,12 +5,13 @@ use crate::schedule::{Planned, Schedule};
 use anyhow::{Context, Result, bail};
 use isobench_core::run::{Order, Plan};
 use isobench_core::store::RunDir;
-use isobench_core::{CellId, Flag, Record, RunFile};
+use isobench_core::{Cell, CellId, Flag, Record, RunFile, Side};
 use isobench_report::terminal;
 use isobench_runner::place::Places;
 use isobench_runner::plan::Filter;
 use isobench_runner::protocol::Visit;
 use isobench_runner::session::{Options, Session, SessionError};
+use isobench_runner::settings::Settings;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +21,9 @@ use std::time::{Duration, Instant};
 const QUICK_BUDGET: Duration = Duration::from_secs(240);
 /// How long a full run may take.
 const FULL_BUDGET: Duration = Duration::from_secs(45 * 60);
+/// Most blocks of a visit: an interval shrinks with their square root, so that what is still wide then stays wide.
+const QUICK_BLOCKS: u32 = 40;
+const FULL_BLOCKS: u32 = 100;
 
 /// Measure, verify and plot: every cell once, then the cheap ones again until the budget is spent
 ///
@@ -42,6 +46,15 @@ pub struct Args {
     /// Seed of the shuffle; the same seed visits the same cells in the same order [default: from the clock]
     #[arg(long)]
     seed: Option<u64>,
+    /// Go on with a cell until the interval of its median is this narrow, ± percent, or the time is spent
+    #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = parse_percent)]
+    precision: f64,
+    /// Interleave two configurations in one run, block by block (ABBA), and compare them
+    ///
+    /// Each is a settings file: TOML with `name`, `programs` (a folder with another build's runners and agents) and a
+    /// table `[env]` of variables for the runners, such as ISOBENCH_KERNEL.
+    #[arg(long, num_args = 2, value_names = ["CONFIG_A", "CONFIG_B"])]
+    ab: Vec<PathBuf>,
     /// Folder for results/ and reports/ [default: the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -64,10 +77,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             budget_ms: Some(budget.as_millis() as u64),
             only: args.only.clone(),
             skip: args.skip.clone(),
+            precision_ppm: Some((args.precision * 1e4) as u64),
             ..Plan::default()
         },
         results: Some(out.join("results")),
         models: Vec::new(),
+        configurations: args.ab.iter().map(|file| Settings::read(file)).collect::<Result<_, _>>()?,
     };
     let session = Session::begin(&places, options, &|step| progress.step(step))?;
     if session.run.cells.is_empty() {
@@ -114,12 +129,10 @@ fn measure(mut session: Session, budget: Duration, progress: &Progress) -> Resul
 }
 
 fn rounds(session: &mut Session, budget: Duration, begun: Instant, progress: &Progress) -> Result<(), SessionError> {
-    let mut planned: Vec<Planned> = Vec::new();
-    for entry in session.run.cells.iter().filter(|c| c.faults.is_empty()) {
-        planned.extend(session.visits(entry.id).into_iter().map(|visit| Planned::new(entry.id, visit)));
-    }
-    let most_blocks = if session.run.plan.quick { 12 } else { 40 };
-    let mut schedule = Schedule::new(session.run.plan.seed, most_blocks);
+    let mut planned = plan_visits(session);
+    let plan = &session.run.plan;
+    let most_blocks = if plan.quick { QUICK_BLOCKS } else { FULL_BLOCKS };
+    let mut schedule = Schedule::new(plan.seed, plan.precision_ppm.unwrap_or(0) as f64 / 1e6, most_blocks);
     let mut visited = BTreeSet::new();
     progress.measuring();
     for round in 0.. {
@@ -144,6 +157,24 @@ fn rounds(session: &mut Session, budget: Duration, begun: Instant, progress: &Pr
     Ok(())
 }
 
+/// The visits of every cell. In an A/B run, those of one cell's sides are one unit: made right after each other.
+fn plan_visits(session: &Session) -> Vec<Planned> {
+    let together = !session.run.plan.configurations.is_empty();
+    let mut units: Vec<(&Cell, Visit)> = Vec::new();
+    let mut planned = Vec::new();
+    for entry in session.run.cells.iter().filter(|c| c.faults.is_empty()) {
+        for visit in session.visits(entry.id) {
+            let known = units.iter().position(|(cell, v)| together && **cell == entry.cell && *v == visit);
+            let unit = known.unwrap_or_else(|| {
+                units.push((&entry.cell, visit.clone()));
+                units.len() - 1
+            });
+            planned.push(Planned::new(entry.id, visit, unit));
+        }
+    }
+    planned
+}
+
 /// Later rounds last until the budget is spent or every visit has its blocks.
 fn budget_left(planned: &[Planned], most_blocks: u32, budget: Duration, begun: Instant) -> Duration {
     let wanted: Duration =
@@ -165,19 +196,29 @@ fn kind(session: &Session, planned: &Planned) -> u32 {
 fn one(session: &mut Session, planned: &mut Planned, round: u32, progress: &Progress) -> Result<(), SessionError> {
     let before = Instant::now();
     let records = session.visit(planned.cell, &planned.visit, None)?;
-    planned.blocks += 1;
-    planned.spent += before.elapsed();
-    let fault = records.iter().find_map(Record::fault);
-    planned.failed = fault.is_some();
-    match (fault, &planned.visit) {
+    let took = before.elapsed();
+    match (records.iter().find_map(Record::fault), &planned.visit) {
         (Some(fault), _) => progress.line(&line(session, planned.cell, &records, &format!("ERROR {fault}"))),
         (None, Visit::ColdStart { .. }) if round == 0 => {
-            let emulated = session.entry(planned.cell).flags.contains(&Flag::Emulated);
-            progress.line(&line(session, planned.cell, &records, if emulated { "emulated" } else { "" }));
+            let entry = session.entry(planned.cell);
+            let emulated = if entry.flags.contains(&Flag::Emulated) { "emulated " } else { "" };
+            let side = match entry.side {
+                Some(Side::A) => "A",
+                Some(Side::B) => "B",
+                Some(Side::Again) => "again (A/A)",
+                None => "",
+            };
+            progress.line(&line(session, planned.cell, &records, &format!("{emulated}{side}")));
         }
         _ => {}
     }
+    planned.add(records, took);
     Ok(())
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.trim_end_matches('%').trim().parse().map_err(|_| "a number such as 3".to_string())?;
+    if percent > 0.0 && percent <= 100.0 { Ok(percent) } else { Err("over 0 and up to 100".into()) }
 }
 
 /// A first row: the median of this block's cold starts and warm calls.

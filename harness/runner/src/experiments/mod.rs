@@ -16,11 +16,7 @@ pub use footprint::FOOTPRINT_STEPS;
 /// Does what `request` asks and hands every record to `emit`. A fault is the last record: what was measured before it
 /// is kept.
 pub fn run(request: &BlockRequest, deployment: &dyn Deployment, emit: &mut dyn FnMut(Record)) {
-    let mut experiment = match request.visit {
-        Visit::ColdStart { .. } => Experiment::ColdStart,
-        Visit::Footprint { .. } => Experiment::Footprint,
-        Visit::Throughput { .. } => Experiment::Throughput,
-    };
+    let mut experiment = request.visit.experiment();
     let done = Case::read(request).and_then(|case| match &request.visit {
         Visit::ColdStart { starts, warm } => {
             cold_start::visit(request, deployment, &case, *starts, *warm, &mut experiment, emit)
