@@ -20,7 +20,7 @@ fn a_run_measures_writes_and_reports() {
     ran.expect(0).says("null/scripted").says("index.html");
 
     let (run, records) = checkout.read_run();
-    assert_eq!((run.plan.seed, run.cells.len()), (7, 1));
+    assert_eq!((run.plan.seed, run.cells.len()), (7, 2));
     assert_eq!(run.cells[0].experiments, Experiment::STANDARD);
     for experiment in [Experiment::ColdStart, Experiment::WarmCall, Experiment::Footprint] {
         let of = |r: &Record| matches!(r, Record::Samples(s) if s.experiment == experiment && !s.values.is_empty());

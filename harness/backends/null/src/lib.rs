@@ -7,7 +7,7 @@ pub mod script;
 
 use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, VariantInfo};
 use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
-use script::{Misdeed, Script};
+use script::{Misdeed, Pace, Script};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
@@ -75,17 +75,19 @@ impl Drop for Daemon {
 struct Opened;
 
 impl Prepared for Opened {
-    fn deploy(&self, _ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
         let script = Script::read(&target.artifact)?;
         if script.fault == Some(Misdeed::HangDeploy) {
             script::hang();
         }
-        Ok(Box::new(Deployed { script }))
+        let pace = Pace::of_block(&script, &ctx.state);
+        Ok(Box::new(Deployed { script, pace }))
     }
 }
 
 struct Deployed {
     script: Script,
+    pace: Pace,
 }
 
 impl Deployment for Deployed {
@@ -97,10 +99,10 @@ impl Deployment for Deployed {
         if self.script.fault == Some(Misdeed::HangStart) {
             script::hang();
         }
-        script::take_time(self.script.start_us, deadline, "the script's start")?;
+        self.pace.take(self.script.start_us, deadline, "the script's start")?;
         // Not zero, so that the allocator cannot answer with pages that nobody has touched.
         let memory = vec![1; self.script.memory_kib << 10];
-        Ok(Box::new(Scripted { script: self.script.clone(), calls: 0, memory }))
+        Ok(Box::new(Scripted { script: self.script.clone(), pace: self.pace, calls: 0, memory }))
     }
 
     fn footprint(&self) -> Attribution {
@@ -110,13 +112,14 @@ impl Deployment for Deployed {
 
 struct Scripted {
     script: Script,
+    pace: Pace,
     calls: u32,
     memory: Vec<u8>,
 }
 
 impl Instance for Scripted {
     fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault> {
-        script::take_time(self.script.call_us, deadline, "the script's call")?;
+        self.pace.take(self.script.call_us, deadline, "the script's call")?;
         let well = self.calls < self.script.after_calls;
         self.calls += 1;
         let answer = request.to_vec();
@@ -148,6 +151,6 @@ impl Instance for Scripted {
             script::hang();
         }
         drop(self.memory);
-        script::take_time(self.script.stop_us, deadline, "the script's stop")
+        self.pace.take(self.script.stop_us, deadline, "the script's stop")
     }
 }

@@ -2,11 +2,17 @@
 
 use isobench_core::{Fault, FaultKind};
 use isobench_runner::Deadline;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Makes every act of every script slower by that many parts per million: a difference planted under one configuration
+/// of an A/B run, to see that it is found.
+const SLOWER: &str = "ISOBENCH_NULL_SLOWER_PPM";
 
 /// How much of an artifact is read as a script.
 const SCRIPT_LIMIT: u64 = 64 << 10;
@@ -21,6 +27,12 @@ pub struct Script {
     pub call_us: u64,
     /// How long `stop` takes, in microseconds.
     pub stop_us: u64,
+    /// The acts take their time by spinning: exact to a microsecond where nobody else wants the processor. Else they
+    /// sleep, which the kernel's timers lengthen.
+    pub spin: bool,
+    /// Standard deviation of a factor on all times, parts per million, drawn once a block: what a block's layout and
+    /// minute do to a real backend.
+    pub block_noise_ppm: u32,
     /// Memory that each instance keeps resident, in KiB.
     pub memory_kib: usize,
     /// Leaves a process behind at every start: in a session of its own, and child of nobody.
@@ -75,17 +87,47 @@ impl Script {
     }
 }
 
-/// Sleeps for `us` microseconds, or until the deadline: a slow guest that keeps the rules.
-pub(crate) fn take_time(us: u64, deadline: Deadline, what: &str) -> Result<(), Fault> {
-    let wanted = Duration::from_micros(us);
-    if wanted > deadline.remaining() {
-        std::thread::sleep(deadline.remaining());
-        return Err(deadline.fault(what));
+/// How the acts of one block take their time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    spin: bool,
+    factor: f64,
+}
+
+impl Pace {
+    /// The pace of the block whose state folder is `state`: the folder's name is the seed of its noise.
+    pub fn of_block(script: &Script, state: &Path) -> Pace {
+        // FNV-1a (Fowler, Noll, Vo), 64 bits: any stable hash will do.
+        let seed = state
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // The sum of twelve uniforms less six is close to a standard normal.
+        let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+        let slower = std::env::var(SLOWER).ok().and_then(|ppm| ppm.parse::<f64>().ok()).unwrap_or(0.0);
+        let factor = (1.0 + normal * f64::from(script.block_noise_ppm) / 1e6) * (1.0 + slower / 1e6);
+        Pace { spin: script.spin, factor }
     }
-    if us > 0 {
-        std::thread::sleep(wanted);
+
+    /// Takes `us` microseconds, or the time until the deadline: a slow guest that keeps the rules.
+    pub fn take(self, us: u64, deadline: Deadline, what: &str) -> Result<(), Fault> {
+        let wanted = Duration::from_micros(us).mul_f64(self.factor.max(0.0));
+        if wanted > deadline.remaining() {
+            std::thread::sleep(deadline.remaining());
+            return Err(deadline.fault(what));
+        }
+        if self.spin {
+            let begun = Instant::now();
+            while begun.elapsed() < wanted {
+                std::hint::spin_loop();
+            }
+        } else if us > 0 {
+            std::thread::sleep(wanted);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Never returns.
