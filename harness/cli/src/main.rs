@@ -19,6 +19,7 @@ Examples:
   isobench run --only /wasm/ --skip qemu --budget 10m
   isobench check my-workload            every case of one workload once on every guest, verified
   isobench report                       write the newest run's report again
+  isobench report --format csv          its numbers; or md, json, github, bencher, hdr
   isobench clean                        reap whatever a killed run left
 
 PATTERN is a part of a cell's name, backend/variant/guest/workload/case; `isobench list --cells` prints the names.

@@ -1,5 +1,6 @@
 //! Reads a run's folder and writes its report.
 
+use crate::export::hdr_log::{Collector, Logs};
 use crate::html::{self, IndexEntry, PageOptions};
 use isobench_core::store::{RunDir, StoreError};
 use isobench_stats::{Accumulator, Summary};
@@ -97,9 +98,34 @@ pub fn write_index(results_root: &Path, reports_root: &Path) -> Result<PathBuf, 
     Ok(index)
 }
 
-/// A page is there whole or not at all: a full disk must not leave half of one in place of the last good one.
+/// Writes an HdrHistogram log for every load of the run into `folder`. Gives the paths, and what is in none of them.
+pub fn write_hdr_logs(run_dir: &RunDir, folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>), ReportError> {
+    let run = run_dir.read_run()?;
+    let mut collector = Collector::default();
+    if run_dir.samples().exists() {
+        run_dir.for_each_record(|record| collector.push(record))?;
+    }
+    let Logs { logs, left_out } = collector.finish(&run);
+    let mut paths = Vec::new();
+    for log in logs {
+        paths.push(folder.join(log.name));
+        write_text(&paths[paths.len() - 1], &log.text)?;
+    }
+    Ok((paths, left_out))
+}
+
+/// Writes `text` to `path`, making the folder where there is none. The file is there whole or not at all: a full disk
+/// must not leave half of one in place of the last good one.
+pub fn write_text(path: &Path, text: &str) -> Result<(), ReportError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(ReportError::write(folder))?;
+    write_whole(path, text)
+}
+
 fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
-    let part = path.with_extension("html.part");
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
     let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
     written.map_err(|cause| {
         let _ = fs::remove_file(&part);

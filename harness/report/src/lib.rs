@@ -1,4 +1,4 @@
-//! Summary to HTML and terminal table. Nothing here measures, and nothing here sees a backend: a report is made from
+//! Summary to HTML, terminal table and the formats of other tools. Nothing here measures, and nothing here sees a backend: a report is made from
 //! `run.json` and `samples.jsonl` alone and can be deleted and made again.
 //!
 //! | module | what it does |
@@ -7,14 +7,16 @@
 //! | [`rows`] | which workload is shown first, and its rows |
 //! | [`answer`] | the answer in sentences |
 //! | [`html`] | one self-contained page a run, and the index of all runs |
+//! | [`export`] | CSV, Markdown, JSON and what other tools read |
 //! | [`terminal`] | the table printed after a run, the line printed after a cell |
 //! | [`files`] | reads a run's folder, writes its report |
 
 pub mod answer;
+pub mod export;
 pub mod files;
 pub mod html;
 pub mod rows;
 pub mod terminal;
 pub mod units;
 
-pub use files::{Report, ReportError, read, write};
+pub use files::{Report, ReportError, read, write, write_hdr_logs, write_text};

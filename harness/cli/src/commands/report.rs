@@ -1,29 +1,100 @@
-//! `isobench report`: writes a run's report again. Never measures.
+//! `isobench report`: writes a run's report again, or its numbers in another format. Never measures.
 
 use anyhow::{Context, Result, bail};
 use isobench_core::store::RunDir;
+use isobench_report::{Report, export};
 use isobench_runner::place::Places;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Write a run's HTML report again, from its samples; the newest run where none is named
+/// Write a run's HTML report again, or its numbers in another format; of the newest run where none is named
 #[derive(clap::Args)]
 pub struct Args {
     /// A run's id, or the path of its folder
     run: Option<String>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Format::Html)]
+    format: Format,
+    /// Write to this file instead of standard output; html and hdr: to this folder
+    #[arg(long, value_name = "FILE|DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// The page, into reports/
+    Html,
+    /// A row for every number
+    Csv,
+    /// Tables to read
+    Md,
+    /// The whole summary
+    Json,
+    /// A job's summary for GitHub Actions
+    Github,
+    /// Bencher Metric Format, for bencher.dev
+    Bencher,
+    /// An HdrHistogram log for every load, into reports/<run>/hdr/
+    Hdr,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::find()?;
-    let dir = match &args.run {
+    let path = match &args.run {
         Some(run) if Path::new(run).join("run.json").is_file() => PathBuf::from(run),
         Some(run) => places.results().join(run),
         None => newest(&places.results())?,
     };
-    let page = isobench_report::write(&RunDir::new(&dir), &places.reports())
-        .with_context(|| format!("the report of {}", dir.display()))?;
+    let written: fn(&Report) -> String = match args.format {
+        Format::Html => return page(args, &places, &path),
+        Format::Hdr => return hdr_logs(args, &places, &path),
+        Format::Csv => |report| export::csv(&report.run, &report.summary),
+        Format::Md => |report| export::markdown(&report.run, &report.summary),
+        Format::Json => |report| export::json(&report.run, &report.summary, report.truncated),
+        Format::Github => |report| export::github(&report.run, &report.summary),
+        Format::Bencher => bencher,
+    };
+    let text = written(&isobench_report::read(&RunDir::new(&path)).with_context(|| of(&path))?);
+    match &args.out {
+        Some(file) => isobench_report::write_text(file, &text)?,
+        None => super::print(&text)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of(path: &Path) -> String {
+    format!("the report of {}", path.display())
+}
+
+fn page(args: &Args, places: &Places, path: &Path) -> Result<ExitCode> {
+    let folder = args.out.clone().unwrap_or_else(|| places.reports());
+    let page = isobench_report::write(&RunDir::new(path), &folder).with_context(|| of(path))?;
     println!("{}", page.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn bencher(report: &Report) -> String {
+    let bencher = export::bencher(&report.run, &report.summary);
+    remark(&bencher.remarks);
+    bencher.json
+}
+
+fn hdr_logs(args: &Args, places: &Places, path: &Path) -> Result<ExitCode> {
+    let name = path.file_name().unwrap_or_default();
+    let folder = args.out.clone().unwrap_or_else(|| places.reports().join(name).join("hdr"));
+    let (files, left_out) = isobench_report::write_hdr_logs(&RunDir::new(path), &folder).with_context(|| of(path))?;
+    remark(&left_out);
+    if files.is_empty() {
+        bail!("{} has no throughput to write logs of", path.display());
+    }
+    println!("{} logs in {}", files.len(), folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remark(remarks: &[String]) {
+    for remark in remarks {
+        eprintln!("isobench: {remark}");
+    }
 }
 
 /// Ids begin with the date, so the greatest is the newest; `reference` and other names come before any.

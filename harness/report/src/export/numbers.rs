@@ -1,0 +1,136 @@
+//! Every number of a cell, flat: what the formats without structure are written from.
+
+use isobench_core::record::Mode;
+use isobench_core::words::Experiment;
+use isobench_stats::{CellSummary, Estimate, Measure, Spread, Starts};
+
+/// One number with all that tells it from the others of its cell.
+#[derive(Debug, Clone)]
+pub(super) struct Number {
+    pub experiment: Experiment,
+    /// Phase, `call`, yardstick, `rate` or `latency`.
+    pub metric: String,
+    /// How the instances of a throughput visit live, or `first_in_process` for the first starts of a process.
+    pub mode: Option<&'static str>,
+    /// Live instances or requests in flight.
+    pub n: Option<u32>,
+    /// `ns`, `bytes` or `calls/s`.
+    pub unit: &'static str,
+    /// `p50` … `p999`, `min`, `max`, `slope`, `fixed`.
+    pub statistic: &'static str,
+    pub value: f64,
+    pub spread: Option<Spread>,
+    /// Samples (or calls) behind it, where they were counted.
+    pub samples: Option<u64>,
+    pub blocks: u32,
+}
+
+/// All numbers of `cell`; none where it has a fault or was not measured.
+pub(super) fn numbers(cell: &CellSummary) -> Vec<Number> {
+    let mut all = Vec::new();
+    for (starts, mode) in [(&cell.cold_start, None), (&cell.first_in_process, Some("first_in_process"))] {
+        all.extend(starts.iter().flat_map(|starts| cold_start(starts, mode)));
+    }
+    if let Some(warm) = &cell.warm_call {
+        all.extend(times(Experiment::WarmCall, "call", None, &warm.tail));
+    }
+    all.extend(footprint(cell));
+    all.extend(throughput(cell));
+    all
+}
+
+fn cold_start(starts: &Starts, mode: Option<&'static str>) -> Vec<Number> {
+    let phases = starts.phases.iter().map(|phase| (phase.name.as_str(), &phase.time));
+    let all = std::iter::once(("total", &starts.total)).chain(phases);
+    let all = all.chain(starts.destroy.as_ref().map(|destroy| ("destroy", destroy)));
+    all.flat_map(|(metric, measure)| times(Experiment::ColdStart, metric, mode, measure)).collect()
+}
+
+fn times(experiment: Experiment, metric: &str, mode: Option<&'static str>, measure: &Measure) -> Vec<Number> {
+    let alone = |value| Some(Estimate { value, spread: None });
+    let statistics = [
+        ("p50", Some(measure.p50)),
+        ("p90", measure.p90),
+        ("p99", measure.p99),
+        ("p999", measure.p999),
+        ("min", alone(measure.min)),
+        ("max", alone(measure.max)),
+    ];
+    let number = |(statistic, estimate): (&'static str, Option<Estimate>)| {
+        let Estimate { value, spread } = estimate?;
+        Some(Number {
+            experiment,
+            metric: metric.into(),
+            mode,
+            n: None,
+            unit: "ns",
+            statistic,
+            value,
+            spread,
+            samples: Some(measure.n),
+            blocks: measure.blocks,
+        })
+    };
+    statistics.into_iter().filter_map(number).collect()
+}
+
+fn footprint(cell: &CellSummary) -> Vec<Number> {
+    let mut all = Vec::new();
+    for yardstick in &cell.footprint {
+        let readings = yardstick.points.iter().map(|point| (Some(point.n), "p50", Some(point.bytes)));
+        let line = [(None, "slope", yardstick.slope), (None, "fixed", yardstick.fixed)];
+        for (n, statistic, estimate) in readings.chain(line) {
+            let Some(Estimate { value, spread }) = estimate else { continue };
+            all.push(Number {
+                experiment: Experiment::Footprint,
+                metric: yardstick.metric.clone(),
+                mode: None,
+                n,
+                unit: "bytes",
+                statistic,
+                value,
+                spread,
+                samples: None,
+                blocks: yardstick.blocks,
+            });
+        }
+    }
+    all
+}
+
+/// A mode as the data spells it.
+pub(super) fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Warm => "warm",
+        Mode::Fresh => "fresh",
+    }
+}
+
+fn throughput(cell: &CellSummary) -> Vec<Number> {
+    let mut all = Vec::new();
+    for visit in &cell.throughput {
+        let mut push = |metric: &str, unit, statistic, Estimate { value, spread }| {
+            all.push(Number {
+                experiment: Experiment::Throughput,
+                metric: metric.into(),
+                mode: Some(mode_name(visit.mode)),
+                n: Some(visit.n),
+                unit,
+                statistic,
+                value,
+                spread,
+                samples: Some(visit.latency.n),
+                blocks: visit.blocks,
+            });
+        };
+        push("rate", "calls/s", "p50", visit.rate);
+        let latency = &visit.latency;
+        let quantiles = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p999", latency.p999)];
+        for (statistic, ns) in quantiles.into_iter().chain([("max", Some(latency.max))]) {
+            if let Some(ns) = ns {
+                push("latency", "ns", statistic, Estimate { value: ns as f64, spread: None });
+            }
+        }
+    }
+    all
+}
