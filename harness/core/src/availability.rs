@@ -35,6 +35,10 @@ pub struct VariantInfo {
     pub prepared: String,
     /// What instances share, and so give up: printed beside it.
     pub shared: String,
+    /// Part of quick runs. A rung of a ladder that tells little to who only looks for a boundary is left to full runs
+    /// and to those that name its backend.
+    #[serde(default = "yes")]
+    pub quick: bool,
 }
 
 /// Whether a backend can run on this machine.
@@ -57,6 +61,10 @@ pub enum Availability {
         /// What a person can do about it.
         remedy: String,
     },
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Availability {

@@ -4,7 +4,9 @@ use crate::experiments::FOOTPRINT_STEPS;
 use crate::guests::{Artifact, Built};
 use crate::protocol::{Series, Visit};
 use isobench_core::run::Absent;
-use isobench_core::{Availability, Cell, CellEntry, Description, Experiment, Flag, Limits, Side, Workload};
+use isobench_core::{
+    Availability, Cell, CellEntry, Description, Experiment, Flag, Limits, Side, VariantInfo, Workload,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +35,7 @@ impl Filter {
             && !self.skip.iter().any(|p| name.contains(p.as_str()))
     }
 
-    /// Whether a hidden backend was asked for by name.
+    /// Whether a backend was asked for by name: a hidden one, or all the rungs of one in a quick run.
     pub fn names(&self, backend: &str) -> bool {
         self.only.iter().any(|p| p.split('/').next() == Some(backend))
     }
@@ -49,7 +51,8 @@ pub fn cells(
     let mut entries: Vec<CellEntry> = Vec::new();
     let mut absent = Vec::new();
     for (description, availability) in backends {
-        for variant in &description.variants {
+        let rungs = |variant: &&VariantInfo| variant.quick || !quick || filter.names(&description.backend);
+        for variant in description.variants.iter().filter(rungs) {
             for &guest in &variant.guests {
                 for built in workloads {
                     let what = format!("{}/{}/{guest}/{}", description.backend, variant.name, built.workload.name);

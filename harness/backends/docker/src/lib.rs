@@ -48,6 +48,7 @@ impl Backend for Docker {
                 guests: Guest::ALL.to_vec(),
                 prepared: "daemon running, image imported, its files in the page cache".into(),
                 shared: "the host's kernel, dockerd and containerd; no network".into(),
+                quick: true,
             }],
             in_process: false,
             hidden: false,

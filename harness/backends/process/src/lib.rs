@@ -33,6 +33,7 @@ impl Backend for Process {
                 guests: Guest::ALL.into(),
                 prepared: "the agent's file and the guest's (Wasm: compiled) in the page cache".into(),
                 shared: "kernel, file system, network, and the pages of the agent's file".into(),
+                quick: true,
             }],
             in_process: false,
             hidden: false,

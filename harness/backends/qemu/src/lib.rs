@@ -43,6 +43,7 @@ impl Backend for QemuBackend {
                 guests: Guest::ALL.to_vec(),
                 prepared: "kernel (out of its bzImage) and root file system, in the page cache".into(),
                 shared: "nothing: a kernel of its own in a process of its own".into(),
+                quick: true,
             }],
             in_process: false,
             hidden: false,

@@ -24,6 +24,7 @@ impl Backend for V8 {
                 shared: "the host process, V8's read-only heap and built-ins, its worker threads; compiled Wasm while \
                          another instance of the same module lives"
                     .into(),
+                quick: true,
             }],
             in_process: true,
             hidden: false,

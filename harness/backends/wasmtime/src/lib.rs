@@ -34,6 +34,7 @@ impl Backend for Wasmtime {
                            the first start a slot that held the same module before"
                     .into(),
                 shared: "process, address space, compiled code, read-only pages of the memory image".into(),
+                quick: true,
             }],
             in_process: true,
             hidden: false,
