@@ -3,14 +3,14 @@
 
 use isobench_core::{CellId, Record};
 use isobench_runner::protocol::Visit;
-use isobench_stats::{Estimate, Metric, block_values, metric, spread::Seed};
+use isobench_stats::{Estimate, Metric, block_values, metric};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Blocks from which comparisons are made and intervals claimed: later rounds try to bring as many visits as possible to
+/// Blocks from which comparisons are made (intervals of medians are claimed from fewer): later rounds try to bring as many visits as possible to
 /// this number before they narrow any further.
 const BLOCKS_FOR_INTERVALS: u32 = 8;
 
@@ -55,19 +55,16 @@ impl Planned {
     }
 
     /// Whether the median of every metric is known to within `target`, half the interval over the median.
-    fn is_precise(&self, target: f64, seed: u64) -> bool {
-        let precise = |(metric, values): (&Metric, &Vec<f64>)| {
-            let seed = Seed { run: seed, cell: self.cell, metric: &metric.to_string() };
-            Estimate::of_blocks(values, seed).and_then(metric::precision).is_some_and(|p| p <= target)
-        };
-        self.blocks >= BLOCKS_FOR_INTERVALS && self.values.iter().all(precise)
+    fn is_precise(&self, target: f64) -> bool {
+        let precise =
+            |values: &Vec<f64>| Estimate::of_blocks(values).and_then(metric::precision).is_some_and(|p| p <= target);
+        self.blocks >= BLOCKS_FOR_INTERVALS && self.values.values().all(precise)
     }
 }
 
 /// Shuffles rounds from one recorded seed.
 pub struct Schedule {
     rng: ChaCha8Rng,
-    seed: u64,
     /// Half the width of a median's interval over the median, from which a visit is done.
     target: f64,
     /// Most blocks of one visit: where a target cannot be met, more would only burn the machine.
@@ -77,7 +74,7 @@ pub struct Schedule {
 impl Schedule {
     /// A schedule of that seed.
     pub fn new(seed: u64, target: f64, most_blocks: u32) -> Schedule {
-        Schedule { rng: ChaCha8Rng::seed_from_u64(seed), seed, target, most_blocks }
+        Schedule { rng: ChaCha8Rng::seed_from_u64(seed), target, most_blocks }
     }
 
     /// The next round, as indices into `planned`; empty when the plan is done or nothing more fits into `left`. The
@@ -99,7 +96,7 @@ impl Schedule {
     fn affordable(&self, planned: &[Planned], units: &mut Vec<Vec<usize>>, round: u32, left: Duration) {
         let open = |i: &usize| {
             let p = &planned[*i];
-            !p.failed && p.blocks < self.most_blocks && !p.is_precise(self.target, self.seed)
+            !p.failed && p.blocks < self.most_blocks && !p.is_precise(self.target)
         };
         // A unit goes on as a whole, so that its sides have the same number of blocks; one failed side ends it.
         units.retain(|unit| unit.iter().any(open) && !unit.iter().any(|i| planned[*i].failed));

@@ -97,7 +97,6 @@ impl<'a> Accumulator<'a> {
             let data = self.cells.remove(&entry.id).unwrap_or_default();
             let backend = of_backend(&entry.cell.backend);
             let context = Context {
-                seed: run.plan.seed,
                 order: run.plan.order,
                 entry,
                 model: backend.map_or(Model::Null, |b| b.description.model),

@@ -2,9 +2,9 @@
 
 use crate::accumulate::{CellData, Series, Visits};
 use crate::metric::{Headline, Metric};
-use crate::quantile::{LEVELS, samples_needed, sorted, thinned};
+use crate::quantile::{Pool, quantile, samples_needed, support};
 use crate::slope::{Line, theil_sen};
-use crate::spread::{Estimate, Seed, quantiles};
+use crate::spread::Estimate;
 use crate::summary::{
     CURVE_POINTS, CellSummary, Flagged, Latency, Measure, Phase, Reading, Starts, Throughput, Verdict, WarmCall,
     Yardstick,
@@ -17,17 +17,10 @@ use std::collections::BTreeMap;
 
 /// What the run says of the cell.
 pub(crate) struct Context<'a> {
-    pub seed: u64,
     pub order: Order,
     pub entry: &'a CellEntry,
     pub model: Model,
     pub emulated: bool,
-}
-
-impl<'a> Context<'a> {
-    fn seed(&self, metric: &'a str) -> Seed<'a> {
-        Seed { run: self.seed, cell: self.entry.id, metric }
-    }
 }
 
 /// The summary of one cell.
@@ -58,13 +51,13 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
         return cell;
     }
     let by_block = by_block(&data);
-    cell.cold_start = starts(context, &data.starts, "");
-    cell.first_in_process = starts(context, &data.first_starts, "first/");
+    cell.cold_start = starts(&data.starts);
+    cell.first_in_process = starts(&data.first_starts);
     let calls = (!data.calls.is_empty()).then(|| blocks_of(&data.calls));
     let tails = calls.as_deref().map(tails);
-    cell.warm_call = calls.zip(tails).and_then(|(all, tail)| warm_call(context, all, tail));
-    cell.footprint = footprint(context, data.memory);
-    cell.throughput = throughput(context, data.throughput);
+    cell.warm_call = calls.zip(tails).and_then(|(all, tail)| warm_call(all, tail));
+    cell.footprint = footprint(data.memory);
+    cell.throughput = throughput(data.throughput);
     let flags = flags(context, &cell, [("cold start", &by_block[0]), ("warm call", &by_block[1])]);
     cell.headlines = headlines(&cell, by_block);
     cell.verdict = if flags.is_empty() { Verdict::Ok } else { Verdict::Flagged { flags } };
@@ -125,44 +118,46 @@ fn medians(blocks: &Option<Vec<Vec<f64>>>) -> Vec<f64> {
     blocks.iter().flatten().filter_map(|block| crate::quantile::median(block)).collect()
 }
 
-fn measure(mut blocks: Vec<Vec<f64>>, seed: Seed) -> Option<Measure> {
+fn measure(blocks: Vec<Vec<f64>>) -> Option<Measure> {
+    Some(distribution(blocks)?.0)
+}
+
+/// With the points of its curve.
+fn distribution(mut blocks: Vec<Vec<f64>>) -> Option<(Measure, Vec<f64>)> {
     blocks.retain(|block| !block.is_empty());
     for block in &mut blocks {
         block.sort_unstable_by(f64::total_cmp);
     }
-    let n = blocks.iter().map(|b| b.len() as u64).sum();
-    let supported: Vec<f64> = LEVELS.iter().filter(|(_, needed)| n >= *needed).map(|(q, _)| *q).collect();
-    let estimates = quantiles(&blocks, &supported, seed);
-    Some(Measure {
-        n,
+    let pool = Pool::new(&blocks)?;
+    let medians: Vec<f64> = blocks.iter().map(|block| quantile(block, 0.5)).collect();
+    let tail = |q: f64| (support(&blocks) >= samples_needed(q)).then(|| Estimate::of_tail(&blocks, &pool, q));
+    let measure = Measure {
+        n: blocks.iter().map(|b| b.len() as u64).sum(),
         blocks: blocks.len() as u32,
-        p50: *estimates.first()?,
-        p90: estimates.get(1).copied(),
-        p99: estimates.get(2).copied(),
-        p999: estimates.get(3).copied(),
-        min: blocks.iter().map(|b| b[0]).fold(f64::INFINITY, f64::min),
-        max: blocks.iter().map(|b| b[b.len() - 1]).fold(f64::NEG_INFINITY, f64::max),
-    })
+        p50: Estimate::of_blocks(&medians)?,
+        p90: tail(0.9),
+        p99: tail(0.99),
+        p999: tail(0.999),
+        min: pool.quantile(0.0),
+        max: pool.quantile(1.0),
+    };
+    Some((measure, pool.curve(CURVE_POINTS)))
 }
 
-fn curve(blocks: &[Vec<f64>]) -> Vec<f64> {
-    thinned(&sorted(&blocks.concat()), CURVE_POINTS)
-}
-
-fn starts(context: &Context, metrics: &[(String, Series)], prefix: &str) -> Option<Starts> {
+fn starts(metrics: &[(String, Series)]) -> Option<Starts> {
     let of = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, series)| blocks_of(series));
-    let measured = |name: &str| measure(of(name)?, context.seed(&format!("{prefix}{name}")));
+    let measured = |name: &str| measure(of(name)?);
     let mut names: Vec<&str> = metrics.iter().map(|(n, _)| n.as_str()).filter(|n| rank(n).is_some()).collect();
     // A phase that is split shows as its parts.
     let whole = names.clone();
     names.retain(|name| !whole.iter().any(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))));
     names.sort_by_key(|name| rank(name));
-    let total = of("total")?;
+    let (total, curve) = distribution(of("total")?)?;
     Some(Starts {
-        curve: curve(&total),
-        total: measure(total, context.seed(&format!("{prefix}total")))?,
+        total,
         phases: names.iter().filter_map(|n| Some(Phase { name: (*n).into(), time: measured(n)? })).collect(),
         destroy: measured("destroy"),
+        curve,
     })
 }
 
@@ -172,30 +167,31 @@ fn rank(name: &str) -> Option<usize> {
     PHASES.iter().position(|phase| *phase == stem)
 }
 
-fn warm_call(context: &Context, all: Vec<Vec<f64>>, tail: Vec<Vec<f64>>) -> Option<WarmCall> {
+fn warm_call(all: Vec<Vec<f64>>, tail: Vec<Vec<f64>>) -> Option<WarmCall> {
+    let (tail, curve) = distribution(tail)?;
     let judged: Vec<bool> = all.iter().filter_map(|series| verdict::settled(series)).collect();
     Some(WarmCall {
-        curve: curve(&tail),
-        tail: measure(tail, context.seed("call"))?,
+        tail,
+        curve,
         calls: all.iter().map(|series| series.len() as u64).sum(),
         judged: judged.len() as u32,
         unsettled: judged.iter().filter(|settled| !**settled).count() as u32,
     })
 }
 
-fn footprint(context: &Context, memory: BTreeMap<String, BTreeMap<u32, Series>>) -> Vec<Yardstick> {
+fn footprint(memory: BTreeMap<String, BTreeMap<u32, Series>>) -> Vec<Yardstick> {
     let mut yardsticks: Vec<Yardstick> =
-        memory.into_iter().map(|(metric, counts)| yardstick(context, metric, &counts)).collect();
+        memory.into_iter().map(|(metric, counts)| yardstick(metric, &counts)).collect();
     yardsticks.sort_by_key(|y| YARDSTICKS.iter().position(|known| *known == y.metric).unwrap_or(YARDSTICKS.len()));
     yardsticks
 }
 
-fn yardstick(context: &Context, metric: String, counts: &BTreeMap<u32, Series>) -> Yardstick {
+fn yardstick(metric: String, counts: &BTreeMap<u32, Series>) -> Yardstick {
     let mut readings = Vec::new();
     for (n, series) in counts {
         let mut values = Vec::new();
         values.extend(blocks_of(series).iter().filter_map(|samples| crate::quantile::median(samples)));
-        let bytes = Estimate::of_blocks(&values, context.seed(&format!("{metric}/{n}")));
+        let bytes = Estimate::of_blocks(&values);
         readings.extend(bytes.map(|bytes| Reading { n: *n, bytes }));
     }
     let lines = lines(counts);
@@ -204,8 +200,8 @@ fn yardstick(context: &Context, metric: String, counts: &BTreeMap<u32, Series>) 
     Yardstick {
         blocks: lines.len() as u32,
         points: readings,
-        slope: Estimate::of_blocks(&slopes, context.seed(&format!("{metric}/slope"))),
-        fixed: Estimate::of_blocks(&fixed, context.seed(&format!("{metric}/fixed"))),
+        slope: Estimate::of_blocks(&slopes),
+        fixed: Estimate::of_blocks(&fixed),
         metric,
     }
 }
@@ -222,9 +218,9 @@ fn lines(counts: &BTreeMap<u32, Series>) -> Vec<Line> {
     points.values().filter_map(|block| theil_sen(block)).collect()
 }
 
-fn throughput(context: &Context, visits: BTreeMap<(Mode, u32), Visits>) -> Vec<Throughput> {
+fn throughput(visits: BTreeMap<(Mode, u32), Visits>) -> Vec<Throughput> {
     let one = |((mode, n), visits): ((Mode, u32), Visits)| {
-        let rate = Estimate::of_blocks(&visits.rates, context.seed(&format!("rate/{mode:?}/{n}")))?;
+        let rate = Estimate::of_blocks(&visits.rates)?;
         let latency = visits.latency?;
         let at = |q: f64| (latency.len() >= samples_needed(q)).then(|| latency.value_at_quantile(q));
         let latency = Latency {

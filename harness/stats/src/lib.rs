@@ -5,7 +5,7 @@
 //! | module | what it defines |
 //! |---|---|
 //! | [`quantile`] | quantiles, and from how many samples each is given at all |
-//! | [`spread`] | how far to trust a number: an interval from resampling blocks, or the range of the blocks |
+//! | [`spread`] | how far to trust a number: an interval from the values of blocks, or their range |
 //! | [`ratio`] | how many times as large one set of block values is as another |
 //! | [`slope`] | cost per instance by Theil–Sen |
 //! | [`verdict`] | when warm calls have settled, when a cell is noisy |

@@ -119,14 +119,16 @@ impl CellSummary {
     }
 }
 
-/// A distribution. Quantiles the samples do not support are absent (see [`crate::quantile::LEVELS`]).
+/// A distribution. Every block counts once: the median is that of the blocks' medians, and the quantiles above weigh
+/// the samples of each block alike (see [`crate::quantile::Pool`]). What the samples do not support is absent (see
+/// [`crate::quantile::support`]).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measure {
     /// Samples.
     pub n: u64,
     /// Blocks they came from.
     pub blocks: u32,
-    /// Median.
+    /// Median of the blocks' medians.
     pub p50: Estimate,
     /// 90th percentile, from 10 samples.
     pub p90: Option<Estimate>,
@@ -149,7 +151,7 @@ pub struct Starts {
     pub phases: Vec<Phase>,
     /// Teardown, which is no part of the total.
     pub destroy: Option<Measure>,
-    /// Up to [`CURVE_POINTS`] evenly spaced order statistics of the total.
+    /// Up to [`CURVE_POINTS`] evenly spaced quantiles of the total, blocks weighing alike.
     pub curve: Vec<f64>,
 }
 
@@ -176,7 +178,7 @@ pub struct WarmCall {
     pub judged: u32,
     /// Those of them that had not settled.
     pub unsettled: u32,
-    /// Up to [`CURVE_POINTS`] evenly spaced order statistics of the tail.
+    /// Up to [`CURVE_POINTS`] evenly spaced quantiles of the tail, blocks weighing alike.
     pub curve: Vec<f64>,
 }
 
