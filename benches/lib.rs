@@ -56,9 +56,8 @@ fn run(name: &str, model: Model) -> Result<()> {
         }
         bail!("no cell can run here: see `isobench doctor`");
     }
-    let measured = glue::bench(&mut criterion, &mut session).and_then(|()| {
+    let measured = glue::bench(&mut criterion, &mut session).and_then(|whole| {
         // With a filter, only what it matched is wanted: footprint and throughput belong to a whole bench.
-        let whole = user_args(&args).iter().all(|a| a.starts_with('-'));
         if action == Action::Bench && whole { glue::beside(&mut session) } else { Ok(()) }
     });
     let early = measured.as_ref().err().map(ToString::to_string);

@@ -44,12 +44,13 @@ impl Action {
 }
 
 /// Runs Criterion over the session's cells: `cold_start` and `warm_call` of each, in groups by workload and case, so
-/// that Criterion's own pages put the rows of one question side by side.
+/// that Criterion's own pages put the rows of one question side by side. Whether all of them ran: a filter leaves some
+/// out, `--load-baseline` every one.
 ///
 /// # Errors
 /// The first error of writing, or the interruption; the remaining benchmarks are then skipped.
-pub fn bench(criterion: &mut Criterion, session: &mut Session) -> Result<(), SessionError> {
-    let mut failed = None;
+pub fn bench(criterion: &mut Criterion, session: &mut Session) -> Result<bool, SessionError> {
+    let (mut failed, mut whole) = (None, true);
     let mut questions: Vec<(Experiment, String, String)> = Vec::new();
     for entry in &session.run.cells {
         for experiment in [Experiment::ColdStart, Experiment::WarmCall] {
@@ -66,12 +67,12 @@ pub fn bench(criterion: &mut Criterion, session: &mut Session) -> Result<(), Ses
         let ids: Vec<CellId> = session.run.cells.iter().filter(about).map(|e| e.id).collect();
         for id in ids {
             if asked(session.entry(id), experiment) {
-                one(&mut group, session, id, experiment, &mut failed);
+                whole &= one(&mut group, session, id, experiment, &mut failed);
             }
         }
         group.finish();
     }
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(whole), Err)
 }
 
 /// Names every benchmark that [`bench`] would run over `cells`, without starting anything.
@@ -96,13 +97,14 @@ fn asked(entry: &CellEntry, experiment: Experiment) -> bool {
         || entry.cell.workload == HEADLINE_WORKLOAD
 }
 
+/// One benchmark; whether Criterion ran it.
 fn one(
     group: &mut BenchmarkGroup<'_, WallTime>,
     session: &mut Session,
     id: CellId,
     experiment: Experiment,
     failed: &mut Option<SessionError>,
-) {
+) -> bool {
     let entry = session.entry(id);
     let name = format!("{}/{}", entry.cell.row(), entry.cell.guest);
     let in_process = session.in_process(id);
@@ -149,6 +151,7 @@ fn one(
             }
         });
     });
+    !warming_up
 }
 
 fn at_least(series: Series, calls: u64) -> Series {

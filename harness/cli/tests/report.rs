@@ -1,0 +1,52 @@
+//! `isobench report` in the formats of other tools and `isobench schema`, on the run that the repository holds.
+
+mod common;
+
+use common::repository;
+use std::process::{Command, Output};
+
+fn isobench(args: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_isobench")).args(args).current_dir(repository()).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn text_goes_to_standard_output_or_to_a_file() {
+    let csv = isobench(&["report", "reference", "--format", "csv"]);
+    assert!(text(&csv.stdout).starts_with("run,backend,variant,") && csv.stderr.is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("new/summary.md");
+    let silent = isobench(&["report", "results/reference", "--format", "github", "--out", file.to_str().unwrap()]);
+    assert!(silent.stdout.is_empty());
+    assert!(std::fs::read_to_string(file).unwrap().starts_with("## isobench"));
+}
+
+#[test]
+fn remarks_go_to_standard_error() {
+    let bencher = isobench(&["report", "reference", "--format", "bencher"]);
+    let value: serde_json::Value = serde_json::from_slice(&bencher.stdout).unwrap();
+    assert!(value["cold_start/process/spawn/native/echo/small"]["latency"]["value"].is_number());
+    assert!(text(&bencher.stderr).contains("left out: qemu/boot/"), "the reference run is emulated");
+}
+
+#[test]
+fn logs_go_to_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = isobench(&["report", "reference", "--format", "hdr", "--out", dir.path().to_str().unwrap()]);
+    let logs = std::fs::read_dir(dir.path()).unwrap().count();
+    assert!(logs > 0);
+    assert_eq!(text(&said.stdout), format!("{logs} logs in {}\n", dir.path().display()));
+}
+
+#[test]
+fn schemas_are_printed_as_they_are_committed() {
+    for file in ["run", "sample"] {
+        let committed = std::fs::read_to_string(repository().join(format!("docs/schema/{file}.schema.json"))).unwrap();
+        assert_eq!(text(&isobench(&["schema", file]).stdout), committed);
+    }
+}
