@@ -1,7 +1,7 @@
 //! JSON Schemas (draft 2020-12) of the two files, derived from the very types that write them.
 //!
-//! They say what a writer of this version writes and an older one wrote: keys that a file may lack are optional, no
-//! other key is allowed. The committed copies are `docs/schema/run.schema.json` and `docs/schema/sample.schema.json`.
+//! They allow what the reader reads, older files included: keys that a file may lack are optional, no other
+//! key is allowed. The committed copies are `docs/schema/run.schema.json` and `docs/schema/sample.schema.json`.
 
 use crate::record::Record;
 use crate::run::{RunFile, SCHEMA_VERSION};
@@ -20,7 +20,7 @@ pub fn sample() -> Schema {
 }
 
 fn of<T: JsonSchema>(title: &str) -> Schema {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(plain_words));
+    let settings = SchemaSettings::draft2020_12().for_deserialize().with_transform(RecursiveTransform(plain_words));
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     schema.insert("title".into(), format!("{title}, schema version {SCHEMA_VERSION}").into());
     schema
