@@ -25,7 +25,7 @@ pub fn markdown(run: &RunFile, summary: &Summary) -> String {
 
 /// What the brackets in tables mean.
 pub(super) const LEGEND: &str = "\
-[a, b] is a 95 % interval from resampling blocks; (a … b) is the lowest and highest of too few blocks and claims nothing; \
+[a, b] is a 95 % interval; (a … b) is the lowest and highest of too few blocks and claims nothing; \
 memory is the PSS of one more instance; throughput is that of warm instances at the best concurrency. Compare rows of \
 one guest.";
 
