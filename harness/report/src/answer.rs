@@ -152,14 +152,21 @@ fn flagged(table: &Table) -> Vec<String> {
         let rows = with(flag);
         if rows.is_empty() { None } else { Some(format!("{what}: {}.", list(&rows))) }
     };
-    [
-        said(Flag::Noisy, "Noisy, so read the spread before the number"),
-        said(Flag::Unstable, "Warm calls had not settled"),
-    ]
-    .into_iter()
-    .flatten()
-    .chain(few_blocks(table))
-    .collect()
+    [said(Flag::Noisy, "Noisy, so read the spread before the number"), unsettled(table)]
+        .into_iter()
+        .flatten()
+        .chain(few_blocks(table))
+        .collect()
+}
+
+/// Cells whose warm calls no single number describes, with two.
+fn unsettled(table: &Table) -> Option<String> {
+    let with_halves = |row: &Row| {
+        let [first, last] = row.cell.warm_call.as_ref()?.halves?.map(|half| units::time(half.value));
+        Some(format!("`{}` {} (first half {first}, last half {last})", row.name(), row.guest()))
+    };
+    let rows: Vec<String> = table.rows.iter().filter_map(with_halves).collect();
+    (!rows.is_empty()).then(|| format!("Warm calls did not settle: {}.", list(&rows)))
 }
 
 /// How many blocks stand behind the table, where that is too few for an interval.
@@ -194,6 +201,9 @@ fn run_caveats(run: &RunFile, summary: &Summary) -> Vec<String> {
     let left = summary.cells.iter().filter(|c| c.verdict == Verdict::NotMeasured).count();
     if left > 0 {
         caveats.push(format!("{} of {} cells were not measured.", left, summary.cells.len()));
+    }
+    if let Some(sentence) = summary.blocks().sentence() {
+        caveats.push(format!("{sentence}; they stay in every figure."));
     }
     if run.plan.order == Order::Sequential {
         caveats.push("Blocks ran one cell after another, not shuffled: drift of the machine may favour a cell.".into());

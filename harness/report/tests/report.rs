@@ -73,6 +73,29 @@ fn the_first_sentence_answers_with_one_workload_and_one_guest() {
 }
 
 #[test]
+fn an_unsettled_cell_shows_both_halves_and_a_disturbed_block_is_counted() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    let row = |cell: &str| all(&html, &format!("tr[data-cell='{cell}']"))[0];
+    let unstable = text(row("process/spawn/js/json/small"));
+    assert!(
+        unstable.contains("unstable") && unstable.contains("first half") && unstable.contains("last half"),
+        "{unstable}"
+    );
+    let stable = text(row("process/spawn/js/echo/0b"));
+    assert!(!stable.contains("half"), "{stable}");
+    let beside = row("docker/runc/wasm/echo/0b");
+    let note = beside.select(&Selector::parse("small.disturbed").unwrap()).next().unwrap();
+    let why = note.attr("title").unwrap();
+    assert!(
+        text(beside).contains("noisy") && why.contains("blocks were disturbed: ") && why.contains("pressure"),
+        "{why}"
+    );
+    let caveats = text(all(&html, ".caveats")[0]);
+    assert!(caveats.contains("blocks were disturbed: ") && caveats.contains("stay in every figure"), "{caveats}");
+}
+
+#[test]
 fn the_page_loads_nothing() {
     let (run, records) = fixture::run(1);
     let source = page(&run, &summarise(&run, records), &options());

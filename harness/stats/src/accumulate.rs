@@ -1,13 +1,13 @@
 //! Collects the records of a run, cell by cell.
 
-use crate::cell::{self, Context};
+use crate::cell::{self, Context, Settled};
 use crate::metric::Metric;
+use crate::noise::Reference;
 use crate::summary::Summary;
-use crate::verdict::Circumstances;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::serialization::Deserializer;
-use isobench_core::record::{self, Mode, Record, SampleFlag};
+use isobench_core::record::{self, BlockRecord, Mode, Record, SampleFlag};
 use isobench_core::run::{CellFault, RunFile};
 use isobench_core::words::{CellId, Experiment, Model};
 use std::collections::BTreeMap;
@@ -38,7 +38,8 @@ pub(crate) struct CellData {
     pub memory: BTreeMap<String, BTreeMap<u32, Series>>,
     pub throughput: BTreeMap<(Mode, u32), Visits>,
     pub faults: Vec<CellFault>,
-    pub circumstances: Circumstances,
+    /// Judged at the end: what was usual, only the whole run tells.
+    pub records: Vec<BlockRecord>,
     pub blocks: std::collections::BTreeSet<u32>,
 }
 
@@ -77,7 +78,7 @@ impl<'a> Accumulator<'a> {
             }
             Record::Fault(fault) => data.add_fault(fault),
             Record::Load(_) | Record::Bound(_) => {}
-            Record::Block(block) => data.circumstances.add(&block),
+            Record::Block(block) => data.records.push(block),
         }
     }
 
@@ -91,6 +92,7 @@ impl<'a> Accumulator<'a> {
     pub fn finish(mut self) -> Summary {
         let run = self.run;
         let of_backend = |name: &str| run.backends.iter().find(|b| b.description.backend == name);
+        let usual = Reference::of(self.cells.values().flat_map(|data| &data.records));
         let mut cells = Vec::with_capacity(run.cells.len());
         for entry in &run.cells {
             // Taken out, so that a cell's samples are freed once it is summed up.
@@ -101,6 +103,7 @@ impl<'a> Accumulator<'a> {
                 entry,
                 model: backend.map_or(Model::Null, |b| b.description.model),
                 emulated: backend.is_some_and(|b| b.availability.is_emulated()),
+                usual,
             };
             cells.push(cell::summarise(&context, data));
         }
@@ -120,7 +123,7 @@ pub fn block_values(records: Vec<Record>) -> Vec<(Metric, f64)> {
             _ => {}
         }
     }
-    let by_block = cell::by_block(&data);
+    let by_block = cell::by_block(&data, Settled::of(&data.calls).as_ref());
     Metric::ALL.into_iter().zip(by_block).filter_map(|(metric, values)| Some((metric, *values.first()?))).collect()
 }
 

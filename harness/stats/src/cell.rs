@@ -2,14 +2,15 @@
 
 use crate::accumulate::{CellData, Series, Visits};
 use crate::metric::{Headline, Metric};
+use crate::noise::{self, Circumstances, Reference};
 use crate::quantile::{Pool, quantile, samples_needed, support};
+use crate::settle::{self, Shapes};
 use crate::slope::{Line, theil_sen};
 use crate::spread::Estimate;
 use crate::summary::{
     CURVE_POINTS, CellSummary, Flagged, Latency, Measure, Phase, Reading, Starts, Throughput, Verdict, WarmCall,
     Yardstick,
 };
-use crate::verdict::{self, Circumstances};
 use isobench_core::record::{Mode, PHASES, YARDSTICKS};
 use isobench_core::run::{CellEntry, Order};
 use isobench_core::words::{Flag, Model};
@@ -21,6 +22,7 @@ pub(crate) struct Context<'a> {
     pub entry: &'a CellEntry,
     pub model: Model,
     pub emulated: bool,
+    pub usual: Reference,
 }
 
 /// The summary of one cell.
@@ -37,7 +39,7 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
         warm_call: None,
         footprint: Vec::new(),
         throughput: Vec::new(),
-        circumstances: data.circumstances,
+        circumstances: Circumstances::of(&data.records, &context.usual),
         headlines: Vec::new(),
     };
     // `run.json` counts faults by its end; the samples know them even if the run was killed.
@@ -50,12 +52,11 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
     if data.blocks.is_empty() {
         return cell;
     }
-    let by_block = by_block(&data);
+    let settled = Settled::of(&data.calls);
+    let by_block = by_block(&data, settled.as_ref());
     cell.cold_start = starts(&data.starts);
     cell.first_in_process = starts(&data.first_starts);
-    let calls = (!data.calls.is_empty()).then(|| blocks_of(&data.calls));
-    let tails = calls.as_deref().map(tails);
-    cell.warm_call = calls.zip(tails).and_then(|(all, tail)| warm_call(all, tail));
+    cell.warm_call = settled.and_then(|settled| warm_call(&settled));
     cell.footprint = footprint(data.memory);
     cell.throughput = throughput(data.throughput);
     let flags = flags(context, &cell, [("cold start", &by_block[0]), ("warm call", &by_block[1])]);
@@ -66,15 +67,9 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
 
 /// The value of every block for each of [`Metric::ALL`]: median start, median settled call, slope of PSS, calls per
 /// second at the concurrency with the most.
-pub(crate) fn by_block(data: &CellData) -> [Vec<f64>; 4] {
+pub(crate) fn by_block(data: &CellData, settled: Option<&Settled>) -> [Vec<f64>; 4] {
     let totals = data.starts.iter().find(|(name, _)| name == "total").map(|(_, series)| blocks_of(series));
-    let calls = (!data.calls.is_empty()).then(|| tails(&blocks_of(&data.calls)));
-    [medians(&totals), medians(&calls), slopes(&data.memory), best_rates(&data.throughput)]
-}
-
-/// The settled part of every block's warm calls.
-fn tails(calls: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    calls.iter().map(|series| verdict::tail(series).to_vec()).collect()
+    [medians(&totals), medians(&settled.map(Settled::tails)), slopes(&data.memory), best_rates(&data.throughput)]
 }
 
 /// The numbers that a cell is compared by, each with the values of its blocks.
@@ -167,15 +162,45 @@ fn rank(name: &str) -> Option<usize> {
     PHASES.iter().position(|phase| *phase == stem)
 }
 
-fn warm_call(all: Vec<Vec<f64>>, tail: Vec<Vec<f64>>) -> Option<WarmCall> {
-    let (tail, curve) = distribution(tail)?;
-    let judged: Vec<bool> = all.iter().filter_map(|series| verdict::settled(series)).collect();
+/// The warm series of a cell's blocks, each with the first call of its settled part.
+pub(crate) struct Settled {
+    series: Vec<(Vec<f64>, usize)>,
+    shapes: Shapes,
+}
+
+impl Settled {
+    /// `None` of no calls.
+    pub fn of(calls: &Series) -> Option<Settled> {
+        let mut shapes = Shapes::default();
+        let mut series = Vec::with_capacity(calls.len());
+        for block in blocks_of(calls) {
+            let shape = settle::shape(&block);
+            shape.iter().for_each(|(shape, _)| shapes += *shape);
+            // A series too short to be judged gives its second half.
+            let begin = shape.map_or(block.len() / 2, |(_, begin)| begin);
+            series.push((block, begin));
+        }
+        (!series.is_empty()).then_some(Settled { series, shapes })
+    }
+
+    fn tails(&self) -> Vec<Vec<f64>> {
+        self.series.iter().map(|(series, begin)| series[*begin..].to_vec()).collect()
+    }
+}
+
+fn warm_call(settled: &Settled) -> Option<WarmCall> {
+    let (tail, curve) = distribution(settled.tails())?;
+    let half = |part: fn(&[f64]) -> &[f64]| {
+        let medians = settled.series.iter().filter_map(|(series, _)| crate::quantile::median(part(series)));
+        Estimate::of_blocks(&medians.collect::<Vec<f64>>())
+    };
+    let halves = || Some([half(|s| &s[..s.len() / 2])?, half(|s| &s[s.len() / 2..])?]);
     Some(WarmCall {
         tail,
         curve,
-        calls: all.iter().map(|series| series.len() as u64).sum(),
-        judged: judged.len() as u32,
-        unsettled: judged.iter().filter(|settled| !**settled).count() as u32,
+        calls: settled.series.iter().map(|(series, _)| series.len() as u64).sum(),
+        shapes: settled.shapes,
+        halves: settled.shapes.is_unstable().then(halves).flatten(),
     })
 }
 
@@ -249,11 +274,16 @@ fn flags(context: &Context, cell: &CellSummary, medians: [(&str, &[f64]); 2]) ->
     } else if known(Flag::Noisy) {
         raise(Flag::Noisy, "noted by the run itself".into());
     }
-    if let Some(warm) = cell.warm_call.as_ref().filter(|w| w.unsettled * 2 > w.judged) {
-        let limit = verdict::SETTLE_LIMIT * 100.0;
+    if let Some(warm) = cell.warm_call.as_ref().filter(|w| w.shapes.is_unstable()) {
+        let Shapes { unsettled, .. } = warm.shapes;
+        let (limit, share) = (settle::SETTLE_LIMIT * 100.0, settle::SETTLED_SHARE * 100.0);
         raise(
             Flag::Unstable,
-            format!("warm calls still changed by over {limit} % in {} of {} blocks", warm.unsettled, warm.judged),
+            format!(
+                "warm calls changed by over {limit} % in the last {share} % of the series in {unsettled} of {} blocks: \
+                 the medians of the first and of the last halves are both shown",
+                warm.shapes.judged()
+            ),
         );
     } else if known(Flag::Unstable) {
         raise(Flag::Unstable, "noted by the run itself".into());
@@ -265,15 +295,11 @@ fn flags(context: &Context, cell: &CellSummary, medians: [(&str, &[f64]); 2]) ->
 }
 
 fn noise(circumstances: &Circumstances, medians: [(&str, &[f64]); 2]) -> Option<String> {
-    for (what, medians) in medians {
-        if let Some(spread) = verdict::relative_spread(medians).filter(|s| *s > verdict::SPREAD_LIMIT) {
-            let limit = verdict::SPREAD_LIMIT * 100.0;
-            return Some(format!("{what}: blocks differ by {:.0} % (limit {limit} %)", spread * 100.0));
-        }
-    }
-    let Circumstances { stolen, blocks, most_steal_ppm, .. } = circumstances;
-    circumstances.is_stolen().then(|| {
-        let most = *most_steal_ppm as f64 / 1e4;
-        format!("other machines on the host took over 5 % of the processor in {stolen} of {blocks} blocks, up to {most:.0} %")
-    })
+    let spread = |(what, medians): (&str, &[f64])| {
+        let spread = noise::relative_spread(medians).filter(|s| *s > noise::SPREAD_LIMIT)?;
+        let limit = noise::SPREAD_LIMIT * 100.0;
+        Some(format!("{what}: blocks differ by {:.0} % (limit {limit} %)", spread * 100.0))
+    };
+    let reasons: Vec<String> = medians.into_iter().filter_map(spread).chain(circumstances.noise()).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }

@@ -8,21 +8,24 @@
 //! | [`spread`] | how far to trust a number: an interval from the values of blocks, or their range |
 //! | [`ratio`] | how many times as large one set of block values is as another |
 //! | [`slope`] | cost per instance by Theil–Sen |
-//! | [`verdict`] | when warm calls have settled, when a cell is noisy |
+//! | [`settle`] | when warm calls have settled, by [`changepoint`] |
+//! | [`noise`] | what disturbed a block, when a cell is noisy |
 //! | [`metric`] | the headline numbers, each with the values of its blocks |
 //! | [`compare`] | two measurements of the same cells: difference, test, noise floor |
 //! | [`summary`] | the result as types |
 
 mod accumulate;
 mod cell;
+pub mod changepoint;
 pub mod compare;
 pub mod metric;
+pub mod noise;
 pub mod quantile;
 pub mod ratio;
+pub mod settle;
 pub mod slope;
 pub mod spread;
 pub mod summary;
-pub mod verdict;
 
 pub use accumulate::{Accumulator, block_values};
 pub use metric::{Headline, Metric};

@@ -1,8 +1,9 @@
 //! The result: what every cell showed, and how far to trust it. Times are nanoseconds and memory is bytes, unrounded.
 
 use crate::metric::{Headline, Metric};
+use crate::noise::{Circumstances, Tally};
+use crate::settle::Shapes;
 use crate::spread::Estimate;
-use crate::verdict::Circumstances;
 use isobench_core::fault::FaultKind;
 use isobench_core::record::Mode;
 use isobench_core::run::CellFault;
@@ -79,6 +80,15 @@ pub struct Flagged {
     pub flag: Flag,
     /// Why, for a person.
     pub why: String,
+}
+
+impl Summary {
+    /// All blocks of the run, and what disturbed them.
+    pub fn blocks(&self) -> Tally {
+        let mut all = Tally::default();
+        self.cells.iter().for_each(|cell| all += cell.circumstances.all());
+        all
+    }
 }
 
 impl CellSummary {
@@ -170,14 +180,16 @@ pub struct Phase {
 /// Warm calls of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WarmCall {
-    /// The headline: the second half of each block's series.
+    /// The headline: the settled part of each block's series, or its second half where none is (see
+    /// [`crate::settle::shape`]).
     pub tail: Measure,
     /// Calls of the whole series, from call 0.
     pub calls: u64,
-    /// Blocks long enough to be judged.
-    pub judged: u32,
-    /// Those of them that had not settled.
-    pub unsettled: u32,
+    /// Blocks by the shape of their series.
+    pub shapes: Shapes,
+    /// Medians of the first and the last halves of the blocks' series, where most of them never settled: no single
+    /// number describes such a cell.
+    pub halves: Option<[Estimate; 2]>,
     /// Up to [`CURVE_POINTS`] evenly spaced quantiles of the tail, blocks weighing alike.
     pub curve: Vec<f64>,
 }

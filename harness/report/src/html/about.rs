@@ -4,7 +4,7 @@ use super::{page::PageOptions, prose};
 use crate::units;
 use isobench_core::Availability;
 use isobench_core::run::{BackendEntry, Machine, Order, RunFile};
-use isobench_stats::{Summary, spread, verdict};
+use isobench_stats::{Summary, noise, settle, spread};
 use maud::{Markup, html};
 
 /// The last sections of the page.
@@ -29,9 +29,10 @@ fn method(run: &RunFile) -> Markup {
     html! {
         h2 id="method" { "Method in short" }
         p { b { "Cold start" } " runs from just before the instance is asked for to the last byte of its first correct answer, on the host's monotonic clock. What was ready before is part of each row and stands in the table. Every answer is checked after the clock has stopped; a wrong one makes an error row." }
-        p { b { "Warm calls" } " are kept from call 0. The headline takes the second half of each block's series. A block counts as unsettled where the medians of its second and last third differ by more than " (percent(verdict::SETTLE_LIMIT)) "; a cell is " span.tag.warn { "unstable" } " where most of its blocks are." }
+        p { b { "Warm calls" } " are kept from call 0. A change-point test on each block's series tells where its settled part begins: the last segments whose medians lie within " (percent(settle::SETTLE_LIMIT)) " of the last one's. The headline takes that part, without the first " (percent(settle::SHORTEST_SEGMENT)) " of the series, or the second half where the last change lies in the last " (percent(settle::SETTLED_SHARE)) ": such a block has not settled. A cell is " span.tag.warn { "unstable" } " where most of its blocks have not, and shows the medians of its first and last halves too." }
         p { b { "A block" } " is one visit to a cell in a fresh runner process. " (order) " Samples inside a block are not independent, so each block counts once: a median is that of the blocks' medians, its interval (95 %, from " (spread::INTERVAL_BLOCKS) " blocks) lies between order statistics of them, and quantiles of the tail weigh blocks alike. Fewer blocks cover too little: their range is shown instead, as it is for a p90 under " (spread::interval_blocks(0.9)) " blocks and a p99 under " (spread::interval_blocks(0.99)) "." }
-        p { b { "Noisy" } " is a cell whose blocks' medians have an interquartile range over " (percent(verdict::SPREAD_LIMIT)) " of their median (from " (verdict::SPREAD_BLOCKS) " blocks), or that lost over " (percent(verdict::STEAL_LIMIT_PPM as f64 / 1e6)) " of the processor to other machines in most of its blocks. A quantile q is shown from 1/(1−q) samples: with fewer it is the largest sample." }
+        p { b { "Noisy" } " is a cell whose blocks' medians have an interquartile range over " (percent(noise::SPREAD_LIMIT)) " of their median (from " (noise::SPREAD_BLOCKS) " blocks), or of whose blocks of one experiment over a third were disturbed. A quantile q is shown from 1/(1−q) samples: with fewer it is the largest sample." }
+        p { b { "A disturbed block" } " lost over " (percent(noise::STEAL_LIMIT_PPM as f64 / 1e6)) " of the processor to other machines (steal time); or a fixed calibration loop before or after it took over " (percent(noise::CALIBRATION_LIMIT)) " longer than in the run's best quarter; or the frequency lay over " (percent(noise::FREQUENCY_LIMIT)) " below the run's median; or, in a cold-start visit, some task waited for a processor during over " (percent(noise::PRESSURE_LIMIT_PPM as f64 / 1e6)) " of it (pressure). It is counted and stays in every figure." }
         p { b { "Memory" } " is read with 0, 1, 2, 4, … live instances, for all processes that keep them alive; the slope is Theil–Sen's, the headline its PSS." }
     }
 }

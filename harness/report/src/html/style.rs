@@ -43,6 +43,7 @@ td.n b { font-weight: 600; }
 td small, th small { display: block; color: var(--muted); font-size: 12px; font-weight: 400; }
 td.text { min-width: 14em; max-width: 30em; font-size: 13px; color: var(--muted); }
 .whole, td.date { white-space: nowrap; }
+td small.halves, td small.disturbed { color: var(--warn); }
 td.none { color: var(--muted); }
 tr.emulated td.n b { font-weight: 400; font-style: italic; }
 small.compact { display: none; }

@@ -5,6 +5,7 @@ use crate::rows::{self, Row, Table};
 use crate::units::{self, Quantity};
 use isobench_core::record::{Mode, YARDSTICKS};
 use isobench_core::run::RunFile;
+use isobench_stats::noise::Tally;
 use isobench_stats::quantile::samples_needed;
 use isobench_stats::{CellSummary, Estimate, Measure, Spread, Summary, Verdict};
 use maud::{Markup, html};
@@ -50,7 +51,7 @@ fn headline_row(row: &Row) -> Markup {
             td.wide { (verdict(cell)) }
             (median(starts))
             (p99(starts))
-            (median(calls))
+            (warm_call(cell))
             (p99(calls))
             (estimate(Quantity::Bytes, row.memory()))
             (estimate(Quantity::Rate, row.throughput().map(|t| t.rate)))
@@ -114,7 +115,7 @@ pub fn all_cells(tables: &[Table]) -> Markup {
     html! {
         h2 id="cells" { "All cells" }
         p.read {
-            "Every workload and case on every boundary; never averaged over workloads. n counts cold starts, and blocks are the fresh runner processes they came from."
+            "Every workload and case on every boundary; never averaged over workloads. n counts cold starts, and blocks are the fresh runner processes they came from; disturbed ones, of every experiment, are counted and stay in."
             br;
             "A row marked “first in process” is the first start of each fresh process, before anything in it was warm; it is part of no other figure."
         }
@@ -144,15 +145,15 @@ fn cell_row(row: &Row) -> Markup {
         tr.emulated[row.emulated()] data-cell=(cell.cell) {
             th { (dot(cell)) (row.name()) } td { (row.guest()) } td { (verdict(cell)) }
             (starts(cell.cold_start.as_ref()))
-            (median(calls)) (p99(calls))
-            (counts(cell.cold_start.as_ref()))
+            (warm_call(cell)) (p99(calls))
+            (counts(cell.cold_start.as_ref(), &cell.circumstances.all()))
         }
         @if let Some(first) = &cell.first_in_process {
             tr.first data-first=(cell.cell) {
                 th { (dot(cell)) (row.name()) } td { (row.guest()) } td { span.tag.idle { "first in process" } }
                 (starts(Some(first)))
                 td.n.none { "–" } td.n.none { "–" }
-                (counts(Some(first)))
+                (counts(Some(first), &Tally::default()))
             }
         }
     }
@@ -174,9 +175,32 @@ fn starts(starts: Option<&isobench_stats::Starts>) -> Markup {
     }
 }
 
-fn counts(starts: Option<&isobench_stats::Starts>) -> Markup {
+/// The median of the settled calls; where they never settle, also those of both halves.
+fn warm_call(cell: &CellSummary) -> Markup {
+    let warm = cell.warm_call.as_ref();
+    let Some((warm, halves)) = warm.and_then(|warm| Some((warm, warm.halves?))) else {
+        return median(warm.map(|warm| &warm.tail));
+    };
+    let [first, last] = halves.map(|half| Quantity::Time.show(half.value));
+    html! {
+        td.n {
+            (value(Quantity::Time, warm.tail.p50))
+            small.halves title="most blocks never settled" { "first half " (first) br; "last half " (last) }
+        }
+    }
+}
+
+/// Starts, the blocks they came from, and how many of all the cell's blocks were disturbed.
+fn counts(starts: Option<&isobench_stats::Starts>, tally: &Tally) -> Markup {
     match starts {
-        Some(starts) => html! { td.n { (units::grouped(starts.total.n)) small { (starts.total.blocks) } } },
+        Some(starts) => html! {
+            td.n {
+                (units::grouped(starts.total.n)) small { (starts.total.blocks) }
+                @if let Some(why) = tally.sentence() {
+                    small.disturbed title=(why) { (tally.disturbed) " of " (tally.blocks) " disturbed" }
+                }
+            }
+        },
         None => html! { td.n.none { "–" } },
     }
 }
