@@ -85,7 +85,10 @@ fn list(places: &Places, criterion: &mut Criterion, filter: &Filter, model: Mode
     for workload in workload::load_all(&places.workloads())? {
         workloads.push(plan::as_if_built(workload?));
     }
-    glue::list(criterion, &plan::cells_everywhere(descriptions, &workloads, filter, true));
+    glue::list(
+        criterion,
+        &plan::cells_everywhere(descriptions, &workloads, filter, &Plan { quick: true, ..Plan::default() }),
+    );
     Ok(())
 }
 

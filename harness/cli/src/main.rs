@@ -1,6 +1,7 @@
 //! `isobench`: one workload behind every boundary, measured, verified and plotted.
 
 mod commands;
+mod load;
 mod progress;
 mod schedule;
 
@@ -17,6 +18,7 @@ Examples:
   isobench run --quick                  the quick comparison: all models, small cases, a few minutes
   isobench run --only v8 --only docker  two backends, every case
   isobench run --only /wasm/ --skip qemu --budget 10m
+  isobench run --rate sweep --burst     echo under load: latency against rate, and many requests at once
   isobench check my-workload            every case of one workload once on every guest, verified
   isobench report                       write the newest run's report again
   isobench report --format csv          its numbers; or md, json, github, bencher, hdr
@@ -41,7 +43,7 @@ enum Command {
     Doctor(commands::doctor::Args),
     List(commands::list::Args),
     Check(commands::check::Args),
-    Run(commands::run::Args),
+    Run(Box<commands::run::Args>),
     Report(commands::report::Args),
     Schema(commands::schema::Args),
     Clean(commands::clean::Args),

@@ -1,9 +1,12 @@
 //! Which cells there are, and what a visit to each does.
 
+pub mod load;
+
 use crate::experiments::FOOTPRINT_STEPS;
 use crate::guests::{Artifact, Built};
 use crate::protocol::{Series, Visit};
-use isobench_core::run::Absent;
+use isobench_core::load::Rates;
+use isobench_core::run::{Absent, Plan};
 use isobench_core::{
     Availability, Cell, CellEntry, Description, Experiment, Flag, Limits, Side, VariantInfo, Workload,
 };
@@ -46,7 +49,7 @@ pub fn cells(
     backends: &[(Description, Availability)],
     workloads: &[Built],
     filter: &Filter,
-    quick: bool,
+    plan: &Plan,
 ) -> (Vec<CellEntry>, Vec<Absent>) {
     let mut entries: Vec<CellEntry> = Vec::new();
     let mut absent = Vec::new();
@@ -73,8 +76,9 @@ pub fn cells(
                             workload: built.workload.name.clone(),
                             case,
                         };
-                        if filter.wants(&cell.to_string()) {
-                            let experiments = experiments(&cell, quick);
+                        let under_load = plan.load.is_none() || load::wants(filter, &cell);
+                        if filter.wants(&cell.to_string()) && under_load {
+                            let experiments = experiments(&cell, plan);
                             let flags = availability.is_emulated().then_some(Flag::Emulated).into_iter().collect();
                             entries.push(CellEntry {
                                 id: entries.len() as u32,
@@ -118,11 +122,11 @@ pub fn cells_everywhere(
     descriptions: Vec<Description>,
     workloads: &[Built],
     filter: &Filter,
-    quick: bool,
+    plan: &Plan,
 ) -> Vec<CellEntry> {
     let available = || Availability::Available { versions: BTreeMap::new(), emulated: false, notes: Vec::new() };
     let backends: Vec<_> = descriptions.into_iter().map(|d| (d, available())).collect();
-    cells(&backends, workloads, filter, quick).0
+    cells(&backends, workloads, filter, plan).0
 }
 
 /// The workload as if each of its guests had been built: enough where only names are wanted.
@@ -140,16 +144,23 @@ fn wanted_cases(built: &Built, filter: &Filter) -> Vec<String> {
     vec![small.name.clone()]
 }
 
-fn experiments(cell: &Cell, quick: bool) -> Vec<Experiment> {
-    if quick && cell.workload != HEADLINE_WORKLOAD {
+fn experiments(cell: &Cell, plan: &Plan) -> Vec<Experiment> {
+    if let Some(load) = &plan.load {
+        return load::experiments(load);
+    }
+    if plan.quick && cell.workload != HEADLINE_WORKLOAD {
         return vec![Experiment::ColdStart, Experiment::WarmCall];
     }
     Experiment::STANDARD.to_vec()
 }
 
 /// The visits that answer a cell's experiments.
-pub fn visits(entry: &CellEntry, description: &Description, quick: bool) -> Vec<Visit> {
+pub fn visits(entry: &CellEntry, description: &Description, plan: &Plan) -> Vec<Visit> {
     let emulated = entry.flags.contains(&Flag::Emulated);
+    if let Some(load) = &plan.load {
+        return load::visits(load, plan, description, emulated);
+    }
+    let quick = plan.quick;
     let mut visits = Vec::new();
     if entry.experiments.contains(&Experiment::ColdStart) {
         visits.push(cold_start(description.in_process, emulated, quick));
@@ -218,6 +229,21 @@ pub fn block_deadline(visit: &Visit, limits: &Limits, emulated: bool) -> Duratio
             let lanes = warm.iter().sum::<u32>() + fresh.iter().sum::<u32>();
             (lanes, Duration::from_millis(*duration_ms) * (warm.len() + fresh.len()) as u32)
         }
+        Visit::OpenLoop(asked) => {
+            let rates = match &asked.rates {
+                Rates::Fixed(rates) => rates.len() as u32,
+                // And the one that finds the capacity.
+                Rates::Sweep(percents) => percents.len() as u32 + 1,
+            };
+            // After its last arrival a rate goes on for as long as a request may wait.
+            let one = Duration::from_millis(asked.longest_ms) + limits.call_deadline(emulated);
+            (asked.most_instances, one * rates)
+        }
+        // The step in progress may take as long as all before it.
+        Visit::Burst { sizes, longest_ms } => {
+            (sizes.iter().copied().max().unwrap_or(1), Duration::from_millis(*longest_ms))
+        }
+        Visit::Density(asked) => (asked.count, Duration::from_millis(asked.longest_ms)),
     };
     // Many instances do not each hang for their whole deadline: the first that does ends the visit. Three stand for
     // one that hangs, one that just does not, and the engine's own start.

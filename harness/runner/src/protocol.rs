@@ -9,6 +9,8 @@
 //! | `clean` | a [`CleanRequest`] | a JSON list of lines |
 
 use crate::backend::{RunContext, Target};
+use isobench_core::load::{Rates, StartLimit};
+use isobench_core::record::Policy;
 use isobench_core::{CellId, Experiment, Fault, Record};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -61,6 +63,17 @@ pub enum Visit {
         /// How long each measurement lasts; the last request may end later.
         duration_ms: u64,
     },
+    /// Requests at set rates, whatever becomes of those before.
+    OpenLoop(OpenLoop),
+    /// Many requests at once against nothing running.
+    Burst {
+        /// How many, ascending.
+        sizes: Vec<u32>,
+        /// No size is begun that is expected to end later.
+        longest_ms: u64,
+    },
+    /// As many instances as will live side by side.
+    Density(Density),
 }
 
 impl Visit {
@@ -70,8 +83,43 @@ impl Visit {
             Visit::ColdStart { .. } => Experiment::ColdStart,
             Visit::Footprint { .. } => Experiment::Footprint,
             Visit::Throughput { .. } => Experiment::Throughput,
+            Visit::OpenLoop(_) => Experiment::OpenLoop,
+            Visit::Burst { .. } => Experiment::Burst,
+            Visit::Density(_) => Experiment::Density,
         }
     }
+}
+
+/// Requests at set rates under one policy, each rate for as long as `requests` of them need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenLoop {
+    /// How instances live.
+    pub policy: Policy,
+    /// The rates.
+    pub rates: Rates,
+    /// With cell, block, policy and rate it gives the seed of each point's arrivals.
+    pub seed: u64,
+    /// How many requests each rate is to see.
+    pub requests: u32,
+    /// Least time of each rate.
+    pub shortest_ms: u64,
+    /// Most time of each rate, whatever it has seen.
+    pub longest_ms: u64,
+    /// Most instances alive at once, where the policy sets no number itself.
+    pub most_instances: u32,
+}
+
+/// What ends a density visit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Density {
+    /// Bytes that all instances together may take; half of what is available where nothing is said.
+    pub memory_bytes: Option<u64>,
+    /// Most instances.
+    pub count: u32,
+    /// How long the median start of a step may take.
+    pub start: StartLimit,
+    /// No step is begun that is expected to end later.
+    pub longest_ms: u64,
 }
 
 /// How long a warm series is: until both minima are met, or either maximum is.

@@ -103,7 +103,8 @@ impl Session {
             let new = mustered.absent.into_iter().filter(|a| !all.absent.contains(a)).collect::<Vec<_>>();
             all.absent.extend(new);
         }
-        if options.plan.order == Order::Shuffled {
+        // Load is not compared, so nothing has to be told from noise.
+        if options.plan.order == Order::Shuffled && options.plan.load.is_none() {
             all.cells.extend(plan::twins(&all.cells));
         }
         all.cells.iter_mut().enumerate().for_each(|(index, cell)| cell.id = index as CellId);
@@ -152,7 +153,7 @@ impl Session {
 
     /// The visits that answer a cell's experiments.
     pub fn visits(&self, id: CellId) -> Vec<Visit> {
-        plan::visits(self.entry(id), &self.active(id).runner.description, self.run.plan.quick)
+        plan::visits(self.entry(id), &self.active(id).runner.description, &self.run.plan)
     }
 
     /// The backend of a cell. A twin runs under the configuration of the cell it repeats.

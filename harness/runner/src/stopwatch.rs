@@ -36,6 +36,11 @@ impl Phases {
         self.last = at;
     }
 
+    /// When the last phase ended.
+    pub fn ended(&self) -> Instant {
+        self.last
+    }
+
     /// Phases and their nanoseconds, in order.
     pub fn marks(&self) -> &[(&'static str, u64)] {
         &self.marks

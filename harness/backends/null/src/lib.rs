@@ -10,6 +10,7 @@ use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phas
 use script::{Misdeed, Pace, Script};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 /// The backend.
 pub struct Null;
@@ -82,13 +83,15 @@ impl Prepared for Opened {
             script::hang();
         }
         let pace = Pace::of_block(&script, &ctx.state);
-        Ok(Box::new(Deployed { script, pace }))
+        Ok(Box::new(Deployed { script, pace, live: Arc::new(()) }))
     }
 }
 
 struct Deployed {
     script: Script,
     pace: Pace,
+    /// Held once here and once by each instance.
+    live: Arc<()>,
 }
 
 impl Deployment for Deployed {
@@ -101,9 +104,14 @@ impl Deployment for Deployed {
             script::hang();
         }
         self.pace.take(self.script.start_us, deadline, "the script's start")?;
+        let live = Arc::clone(&self.live);
+        // Itself and the deployment are two of those who hold it.
+        if self.script.room > 0 && Arc::strong_count(&live) > self.script.room + 1 {
+            return Err(Fault::backend(format!("there is room for {} instances", self.script.room)));
+        }
         // Not zero, so that the allocator cannot answer with pages that nobody has touched.
         let memory = vec![1; self.script.memory_kib << 10];
-        Ok(Box::new(Scripted { script: self.script.clone(), pace: self.pace, calls: 0, memory }))
+        Ok(Box::new(Scripted { script: self.script.clone(), pace: self.pace, calls: 0, memory, _live: live }))
     }
 
     fn footprint(&self) -> Attribution {
@@ -116,6 +124,7 @@ struct Scripted {
     pace: Pace,
     calls: u32,
     memory: Vec<u8>,
+    _live: Arc<()>,
 }
 
 impl Instance for Scripted {
@@ -128,6 +137,7 @@ impl Instance for Scripted {
         match misdeed {
             Misdeed::HangDeploy | Misdeed::HangStart | Misdeed::HangStop => {}
             Misdeed::HangCall => script::hang(),
+            Misdeed::Stall => self.pace.take(script::FOR_EVER_US, deadline, "the script's call")?,
             Misdeed::Crash => script::die_of(libc::SIGSEGV),
             Misdeed::Abort => script::die_of(libc::SIGABRT),
             Misdeed::OutOfMemory => {

@@ -17,6 +17,9 @@ const SLOWER: &str = "ISOBENCH_NULL_SLOWER_PPM";
 /// How much of an artifact is read as a script.
 const SCRIPT_LIMIT: u64 = 64 << 10;
 
+/// An hour: longer than any deadline.
+pub(crate) const FOR_EVER_US: u64 = 3_600_000_000;
+
 /// What an instance does. An empty script answers every request with the request, at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,6 +38,8 @@ pub struct Script {
     pub block_noise_ppm: u32,
     /// Memory that each instance keeps resident, in KiB.
     pub memory_kib: usize,
+    /// How many instances there is room for at once; the start of one more fails. 0 for any number.
+    pub room: usize,
     /// Leaves a process behind at every start: in a session of its own, and child of nobody.
     pub grandchild: bool,
     /// What it does wrong.
@@ -55,6 +60,8 @@ pub enum Misdeed {
     HangCall,
     /// `stop` never returns, whatever its deadline.
     HangStop,
+    /// A call takes until its deadline, and says so.
+    Stall,
     /// The process dies of SIGSEGV.
     Crash,
     /// The process dies of SIGABRT.

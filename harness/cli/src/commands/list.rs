@@ -1,6 +1,7 @@
 //! `isobench list`: workloads and cells. Asks the backends what they are, not whether they can run: cheap.
 
 use anyhow::Result;
+use isobench_core::run::Plan;
 use isobench_core::workload;
 use isobench_runner::client;
 use isobench_runner::guests::Built;
@@ -47,7 +48,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let runners = client::discover(&places.programs).into_iter().flatten();
     let descriptions = runners.map(|r| r.description).filter(|d| !d.hidden).collect();
     let named: Vec<Built> = workloads.into_iter().map(plan::as_if_built).collect();
-    let cells = plan::cells_everywhere(descriptions, &named, &Filter::default(), false);
+    let cells = plan::cells_everywhere(descriptions, &named, &Filter::default(), &Plan::default());
     for entry in cells {
         println!("{}", entry.cell);
     }

@@ -1,5 +1,6 @@
 //! `isobench run`: measures, and ends with a table and the path of the report.
 
+use crate::load::LoadArgs;
 use crate::progress::{Progress, expected_left};
 use crate::schedule::{Planned, Schedule};
 use anyhow::{Context, Result, bail};
@@ -58,6 +59,8 @@ pub struct Args {
     /// Folder for results/ and reports/ [default: the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    load: LoadArgs,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -78,6 +81,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             only: args.only.clone(),
             skip: args.skip.clone(),
             precision_ppm: Some((args.precision * 1e4) as u64),
+            load: args.load.plan(),
             ..Plan::default()
         },
         results: Some(out.join("results")),
@@ -189,6 +193,9 @@ fn kind(session: &Session, planned: &Planned) -> u32 {
         Visit::ColdStart { .. } => 0,
         Visit::Footprint { .. } => 1,
         Visit::Throughput { .. } => 2,
+        Visit::OpenLoop(_) => 3,
+        Visit::Burst { .. } => 4,
+        Visit::Density(_) => 5,
     };
     visit + if entry.flags.contains(&Flag::Emulated) { 10 } else { 0 }
 }

@@ -1,7 +1,13 @@
 //! The experiments, written once against the traits alone.
 
+mod arrivals;
+mod bound;
+mod burst;
 mod cold_start;
+mod density;
 mod footprint;
+mod open_loop;
+mod pool;
 mod throughput;
 
 use crate::backend::{Deployment, Instance};
@@ -10,7 +16,9 @@ use crate::stopwatch::{Deadline, Phases};
 use isobench_core::record::{FaultRecord, Samples};
 use isobench_core::{Experiment, Fault, FaultKind, Record, SampleFlag, Unit, sha256_hex};
 use std::cell::RefCell;
+use std::time::Duration;
 
+pub use arrivals::Arrivals;
 pub use footprint::FOOTPRINT_STEPS;
 
 /// Does what `request` asks and hands every record to `emit`. A fault is the last record: what was measured before it
@@ -25,6 +33,11 @@ pub fn run(request: &BlockRequest, deployment: &dyn Deployment, emit: &mut dyn F
         Visit::Throughput { warm, fresh, duration_ms } => {
             throughput::visit(request, deployment, &case, warm, fresh, *duration_ms, emit)
         }
+        Visit::OpenLoop(asked) => open_loop::visit(request, deployment, &case, asked, emit),
+        Visit::Burst { sizes, longest_ms } => {
+            burst::visit(request, deployment, &case, sizes, Duration::from_millis(*longest_ms), emit)
+        }
+        Visit::Density(asked) => density::visit(request, deployment, &case, asked, emit),
     });
     if let Err(fault) = done {
         emit(Record::Fault(FaultRecord { cell: request.cell, block: request.block, experiment, fault }));

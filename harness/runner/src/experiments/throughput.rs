@@ -75,10 +75,6 @@ fn closed_loop(
     }
     let begun = lanes.iter().map(|l| l.begun).min().expect("at least one lane");
     let ended = lanes.iter().map(|l| l.ended).max().expect("at least one lane");
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(&latencies, &mut bytes)
-        .map_err(|e| Fault::new(FaultKind::Internal, format!("encoding the histogram: {e:?}")))?;
     Ok(Histogram {
         cell: request.cell,
         block: request.block,
@@ -86,7 +82,7 @@ fn closed_loop(
         mode,
         calls: latencies.len(),
         elapsed_ns: nanos(ended - begun),
-        hdr: base64::engine::general_purpose::STANDARD.encode(bytes),
+        hdr: encoded(&latencies)?,
     })
 }
 
@@ -145,6 +141,16 @@ fn measure(duration: Duration, mut one: impl FnMut() -> Result<u64, Fault>) -> R
     }
 }
 
-fn histogram() -> Hdr<u64> {
+/// An empty histogram of nanoseconds.
+pub(super) fn histogram() -> Hdr<u64> {
     Hdr::new_with_bounds(1, HIGHEST_NS, 3).expect("valid bounds")
+}
+
+/// As sample lines carry it.
+pub(super) fn encoded(latencies: &Hdr<u64>) -> Result<String, Fault> {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(latencies, &mut bytes)
+        .map_err(|e| Fault::new(FaultKind::Internal, format!("encoding the histogram: {e:?}")))?;
+    Ok(base64::engine::general_purpose::STANDARD.encode(bytes))
 }
