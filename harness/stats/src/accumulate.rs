@@ -1,6 +1,7 @@
 //! Collects the records of a run, cell by cell.
 
 use crate::cell::{self, Context, Settled};
+use crate::load::LoadData;
 use crate::metric::Metric;
 use crate::noise::Reference;
 use crate::summary::Summary;
@@ -37,6 +38,7 @@ pub(crate) struct CellData {
     /// Yardstick → instances → values.
     pub memory: BTreeMap<String, BTreeMap<u32, Series>>,
     pub throughput: BTreeMap<(Mode, u32), Visits>,
+    pub load: LoadData,
     pub faults: Vec<CellFault>,
     /// Judged at the end: what was usual, only the whole run tells.
     pub records: Vec<BlockRecord>,
@@ -77,7 +79,14 @@ impl<'a> Accumulator<'a> {
                 }
             }
             Record::Fault(fault) => data.add_fault(fault),
-            Record::Load(_) | Record::Bound(_) => {}
+            Record::Load(load) => {
+                let (block, policy) = (load.block, load.policy);
+                data.blocks.insert(block);
+                if let Err(why) = data.load.add_load(load) {
+                    self.defect(format!("the load line of cell {id}, block {block}, policy {policy}: {why}"));
+                }
+            }
+            Record::Bound(bound) => data.load.add_bound(bound),
             Record::Block(block) => data.records.push(block),
         }
     }
@@ -127,6 +136,16 @@ pub fn block_values(records: Vec<Record>) -> Vec<(Metric, f64)> {
     Metric::ALL.into_iter().zip(by_block).filter_map(|(metric, values)| Some((metric, *values.first()?))).collect()
 }
 
+/// A histogram as sample lines carry it.
+pub(crate) fn decoded(hdr: &str) -> Result<hdrhistogram::Histogram<u64>, String> {
+    let bytes = BASE64.decode(hdr).map_err(|e| format!("not base64: {e}"))?;
+    let mut latency: hdrhistogram::Histogram<u64> =
+        Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("not a histogram: {e}"))?;
+    // Blocks may differ in their longest latency; without this a sum keeps the range of the first.
+    latency.auto(true);
+    Ok(latency)
+}
+
 impl CellData {
     fn add_samples(&mut self, samples: record::Samples) {
         // Criterion's warm-up is kept in the data and nowhere else.
@@ -148,8 +167,12 @@ impl CellData {
             Experiment::Footprint => {
                 self.memory.entry(samples.metric).or_default().entry(samples.n.unwrap_or(0)).or_default()
             }
-            // Throughput comes as histograms alone.
-            Experiment::Throughput | Experiment::OpenLoop | Experiment::Burst | Experiment::Density => return,
+            Experiment::Burst | Experiment::Density => {
+                let n = samples.n.unwrap_or(0);
+                return self.load.add_step(samples.experiment, samples.metric, n, &samples.values);
+            }
+            // These come as histograms alone.
+            Experiment::Throughput | Experiment::OpenLoop => return,
         };
         series.entry(samples.block).or_default().push((samples.index, samples.values));
     }
@@ -158,11 +181,7 @@ impl CellData {
         if visit.elapsed_ns == 0 {
             return Err("it took no time".into());
         }
-        let bytes = BASE64.decode(&visit.hdr).map_err(|e| format!("not base64: {e}"))?;
-        let mut latency: hdrhistogram::Histogram<u64> =
-            Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("not a histogram: {e}"))?;
-        // Blocks may differ in their longest latency; without this the sum keeps the range of the first.
-        latency.auto(true);
+        let latency = decoded(&visit.hdr)?;
         let visits = self.throughput.entry((visit.mode, visit.n)).or_default();
         match &mut visits.latency {
             Some(sum) => sum.add(&latency).map_err(|e| format!("of another range: {e}"))?,

@@ -39,6 +39,9 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
         warm_call: None,
         footprint: Vec::new(),
         throughput: Vec::new(),
+        load: Vec::new(),
+        burst: None,
+        density: None,
         circumstances: Circumstances::of(&data.records, &context.usual),
         headlines: Vec::new(),
     };
@@ -59,6 +62,9 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
     cell.warm_call = settled.and_then(|settled| warm_call(&settled));
     cell.footprint = footprint(data.memory);
     cell.throughput = throughput(data.throughput);
+    cell.load = data.load.curves();
+    cell.burst = data.load.burst();
+    cell.density = data.load.density();
     let flags = flags(context, &cell, [("cold start", &by_block[0]), ("warm call", &by_block[1])]);
     cell.headlines = headlines(&cell, by_block);
     cell.verdict = if flags.is_empty() { Verdict::Ok } else { Verdict::Flagged { flags } };
@@ -247,16 +253,7 @@ fn throughput(visits: BTreeMap<(Mode, u32), Visits>) -> Vec<Throughput> {
     let one = |((mode, n), visits): ((Mode, u32), Visits)| {
         let rate = Estimate::of_blocks(&visits.rates)?;
         let latency = visits.latency?;
-        let at = |q: f64| (latency.len() >= samples_needed(q)).then(|| latency.value_at_quantile(q));
-        let latency = Latency {
-            n: latency.len(),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: latency.max(),
-        };
-        Some(Throughput { mode, n, rate, blocks: visits.rates.len() as u32, latency })
+        Some(Throughput { mode, n, rate, blocks: visits.rates.len() as u32, latency: Latency::of(&latency) })
     };
     visits.into_iter().filter_map(one).collect()
 }

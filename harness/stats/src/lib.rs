@@ -12,12 +12,14 @@
 //! | [`noise`] | what disturbed a block, when a cell is noisy |
 //! | [`metric`] | the headline numbers, each with the values of its blocks |
 //! | [`compare`] | two measurements of the same cells: difference, test, noise floor |
+//! | [`load`] | latency against rate and its knee, bursts, density |
 //! | [`summary`] | the result as types |
 
 mod accumulate;
 mod cell;
 pub mod changepoint;
 pub mod compare;
+pub mod load;
 pub mod metric;
 pub mod noise;
 pub mod quantile;

@@ -1,8 +1,10 @@
 //! The result: what every cell showed, and how far to trust it. Times are nanoseconds and memory is bytes, unrounded.
 
+use crate::load::{Burst, Density, LoadCurve};
 use crate::metric::{Headline, Metric};
 use crate::noise::{Circumstances, Tally};
 use crate::settle::Shapes;
+use crate::quantile::samples_needed;
 use crate::spread::Estimate;
 use isobench_core::fault::FaultKind;
 use isobench_core::record::Mode;
@@ -47,6 +49,12 @@ pub struct CellSummary {
     pub footprint: Vec<Yardstick>,
     /// Closed-loop throughput, warm before fresh, by rising concurrency.
     pub throughput: Vec<Throughput>,
+    /// Latency against rate, one curve a policy.
+    pub load: Vec<LoadCurve>,
+    /// Many requests at once against nothing running.
+    pub burst: Option<Burst>,
+    /// As many instances as would live side by side.
+    pub density: Option<Density>,
     /// What went on around its blocks.
     pub circumstances: Circumstances,
     /// The numbers that it is compared by, with the value of every block.
@@ -249,4 +257,23 @@ pub struct Latency {
     pub p999: Option<u64>,
     /// Longest.
     pub max: u64,
+}
+
+impl Latency {
+    /// What a histogram says.
+    pub(crate) fn of(histogram: &hdrhistogram::Histogram<u64>) -> Latency {
+        let at = |q: f64| (histogram.len() >= samples_needed(q)).then(|| histogram.value_at_quantile(q));
+        Latency { n: histogram.len(), p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: histogram.max() }
+    }
+
+    /// One of [`LEVELS`](crate::quantile::LEVELS), where it is supported.
+    pub fn at(&self, q: f64) -> Option<u64> {
+        match q {
+            0.5 => self.p50,
+            0.9 => self.p90,
+            0.99 => self.p99,
+            0.999 => self.p999,
+            _ => None,
+        }
+    }
 }
