@@ -32,6 +32,7 @@ pub fn answer(run: &RunFile, summary: &Summary, table: Option<&Table>) -> Answer
         guests.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
         answer.sentences =
             guests.iter().enumerate().filter_map(|(i, (guest, rows))| sentence(table, *guest, rows, i == 0)).collect();
+        answer.sentences.extend(crate::load::sentences(table));
         answer.caveats.extend(emulated(table, guests.first().map(|(guest, _)| *guest)));
         answer.caveats.extend(flagged(table));
     }

@@ -6,6 +6,7 @@
 //! | [`units`] | units and rounding, the only place where a number loses digits |
 //! | [`rows`] | which workload is shown first, and its rows |
 //! | [`answer`] | the answer in sentences |
+//! | [`load`] | the same for load beyond the closed loop |
 //! | [`html`] | one self-contained page a run, and the index of all runs |
 //! | [`export`] | CSV, Markdown, JSON and what other tools read |
 //! | [`terminal`] | the table printed after a run, the line printed after a cell |
@@ -15,6 +16,7 @@ pub mod answer;
 pub mod export;
 pub mod files;
 pub mod html;
+pub mod load;
 pub mod rows;
 pub mod terminal;
 pub mod units;

@@ -2,6 +2,7 @@
 
 mod about;
 mod index;
+mod load;
 mod page;
 mod plots;
 mod sections;

@@ -1,6 +1,6 @@
 //! The page of one run.
 
-use super::{about, document, prose, sections, tables};
+use super::{about, document, load, prose, sections, tables};
 use crate::answer::answer;
 use crate::rows;
 use crate::units;
@@ -30,8 +30,11 @@ pub fn page(run: &RunFile, summary: &Summary, options: &PageOptions) -> String {
         main {
             (head(run, options))
             (first_screen(run, summary, first))
-            @if let Some(first) = first { (sections::plots(first, &all)) }
-            (tables::all_cells(&all))
+            @if run.plan.load.is_some() { (load::section(&all)) }
+            @else {
+                @if let Some(first) = first { (sections::plots(first, &all)) }
+                (tables::all_cells(&all))
+            }
             (tables::errors(summary))
             (about::about(run, summary, options))
         }
@@ -68,11 +71,11 @@ fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>) -
             }
         }
         @if let Some(first) = first {
-            (tables::headline(first))
+            @if run.plan.load.is_some() { (load::headline(first)) } @else { (tables::headline(first)) }
         }
         (tables::missing(run))
         nav {
-            @for (anchor, name) in sections::ANCHORS { a href={ "#" (anchor) } { (name) } }
+            @for (anchor, name) in sections::anchors(run.plan.load.is_some()) { a href={ "#" (anchor) } { (name) } }
             @if summary.cells.iter().any(|cell| cell.fault().is_some()) { a href="#errors" { "Errors" } }
         }
     }

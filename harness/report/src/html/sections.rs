@@ -6,8 +6,8 @@ use crate::rows::Table;
 use isobench_core::record::Mode;
 use maud::{Markup, html};
 
-/// Anchors of the page's sections.
-pub const ANCHORS: [(&str, &str); 8] = [
+/// Anchors of a page of the standard experiments.
+const ANCHORS: [(&str, &str); 8] = [
     ("cold-start", "Cold start"),
     ("phases", "Phases"),
     ("distribution", "Distribution"),
@@ -17,6 +17,14 @@ pub const ANCHORS: [(&str, &str); 8] = [
     ("method", "Method"),
     ("machine", "Machine"),
 ];
+
+/// Anchors of a page of load.
+const LOAD_ANCHORS: [(&str, &str); 3] = [("load", "Load"), ("method", "Method"), ("machine", "Machine")];
+
+/// Anchors of the page's sections.
+pub fn anchors(load: bool) -> &'static [(&'static str, &'static str)] {
+    if load { &LOAD_ANCHORS } else { &ANCHORS }
+}
 
 /// All sections with plots: the first table's, with the other workloads behind a fold.
 pub fn plots(first: &Table, all: &[Table]) -> Markup {

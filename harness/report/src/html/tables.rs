@@ -60,7 +60,7 @@ fn headline_row(row: &Row) -> Markup {
     }
 }
 
-fn dot(cell: &CellSummary) -> Markup {
+pub(super) fn dot(cell: &CellSummary) -> Markup {
     html! { span.model style=(format!("--ink: var(--{})", cell.model)) title=(cell.model) {} }
 }
 
@@ -75,7 +75,7 @@ fn value(quantity: Quantity, estimate: Estimate) -> Markup {
     }
 }
 
-fn estimate(quantity: Quantity, estimate: Option<Estimate>) -> Markup {
+pub(super) fn estimate(quantity: Quantity, estimate: Option<Estimate>) -> Markup {
     match estimate {
         Some(estimate) => html! { td.n { (value(quantity, estimate)) } },
         None => html! { td.n.none { "–" } },
@@ -97,7 +97,7 @@ fn p99(measure: Option<&Measure>) -> Markup {
 }
 
 /// The verdict as tags, with the reason on hovering.
-fn verdict(cell: &CellSummary) -> Markup {
+pub(super) fn verdict(cell: &CellSummary) -> Markup {
     match &cell.verdict {
         Verdict::Ok => html! { span.tag { "ok" } },
         Verdict::NotMeasured => html! { span.tag.idle { "not measured" } },

@@ -11,7 +11,7 @@ use isobench_core::words::Guest;
 use isobench_stats::Estimate;
 use maud::Markup;
 
-fn series(row: &Row, said: &str) -> Series {
+pub(super) fn series(row: &Row, said: &str) -> Series {
     let emulated = row.emulated();
     let mut label = row.name();
     if !said.is_empty() {
@@ -20,10 +20,18 @@ fn series(row: &Row, said: &str) -> Series {
     if emulated {
         label += " (emulated)";
     }
-    Series { label, ink: Ink::Model(row.cell.model), emulated, line: Vec::new(), dots: Vec::new() }
+    Series {
+        label,
+        ink: Ink::Model(row.cell.model),
+        emulated,
+        line: Vec::new(),
+        dots: Vec::new(),
+        faint: Vec::new(),
+        mark: None,
+    }
 }
 
-fn by_guest<'a>(table: &Table<'a>, line: impl Fn(&Row<'a>) -> Option<Series>) -> Vec<Panel> {
+pub(super) fn by_guest<'a>(table: &Table<'a>, line: impl Fn(&Row<'a>) -> Option<Series>) -> Vec<Panel> {
     let panel = |guest: &Guest| {
         let rows = table.rows.iter().filter(|row| row.guest() == *guest);
         Panel { title: format!("{guest} guest"), series: rows.filter_map(&line).collect() }
@@ -31,14 +39,15 @@ fn by_guest<'a>(table: &Table<'a>, line: impl Fn(&Row<'a>) -> Option<Series>) ->
     [Guest::Wasm, Guest::Js, Guest::Native].iter().map(panel).filter(|panel| !panel.series.is_empty()).collect()
 }
 
-fn points(panels: &[Panel]) -> impl Iterator<Item = (f64, f64)> {
+pub(super) fn points(panels: &[Panel]) -> impl Iterator<Item = (f64, f64)> {
     panels.iter().flat_map(|panel| &panel.series).flat_map(|series| {
         let dots = series.dots.iter().map(|dot| dot.at);
-        series.line.iter().copied().chain(dots)
+        let faint = series.faint.iter().flatten().copied();
+        series.line.iter().copied().chain(dots).chain(faint)
     })
 }
 
-fn spread(estimate: &Estimate) -> Option<(f64, f64)> {
+pub(super) fn spread(estimate: &Estimate) -> Option<(f64, f64)> {
     estimate.spread.map(|spread| spread.ends())
 }
 
@@ -126,10 +135,10 @@ pub fn throughput(table: &Table, mode: Mode) -> Option<Markup> {
     plot(Plot { title, panels, x, y, x_tick: count, y_tick: rate, x_name: "requests in flight, log axes" })
 }
 
-fn count(n: f64) -> String {
+pub(super) fn count(n: f64) -> String {
     format!("{n:.0}")
 }
 
-fn plot(plot: Plot) -> Option<Markup> {
+pub(super) fn plot(plot: Plot) -> Option<Markup> {
     both(|column| Some(panels(&plot, column)))
 }

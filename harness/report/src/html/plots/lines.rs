@@ -17,6 +17,10 @@ pub struct Series {
     pub line: Vec<(f64, f64)>,
     /// The dots, each with the ends of its spread.
     pub dots: Vec<Dot>,
+    /// Lines that go with it, thin and faint.
+    pub faint: Vec<Vec<(f64, f64)>>,
+    /// A point with a ring around it.
+    pub mark: Option<(f64, f64)>,
 }
 
 /// A measured point.
@@ -147,6 +151,13 @@ fn trace(canvas: &mut Canvas, plot: &Plot, area: Area, series: &Series) {
     let place = |(x, y): (f64, f64)| {
         (area.left + plot.x.at(x) * (area.right - area.left), area.bottom - plot.y.at(y) * (area.bottom - area.top))
     };
+    for faint in series.faint.iter().filter(|faint| faint.len() > 1) {
+        let faint: Vec<(f64, f64)> = faint.iter().copied().map(place).collect();
+        canvas.path(&faint, series.ink, 0.35, 1);
+    }
+    if let Some(mark) = series.mark {
+        canvas.dot(place(mark), 7, series.ink, true);
+    }
     let line: Vec<(f64, f64)> = series.line.iter().copied().map(place).collect();
     if series.emulated {
         canvas.dashes(&line, series.ink, 1.0, 2, 5.0, 4.0);

@@ -4,11 +4,13 @@ mod canvas;
 mod cold_start;
 mod curves;
 mod lines;
+mod load;
 mod phases;
 mod scale;
 
 pub use cold_start::dots;
 pub use curves::{cold_start_curves, memory, throughput, warm_call_curves};
+pub use load::{burst, density, load_curves};
 pub use phases::phases;
 
 use crate::rows::Row;
