@@ -54,7 +54,7 @@ pub fn cells(
     let mut entries: Vec<CellEntry> = Vec::new();
     let mut absent = Vec::new();
     for (description, availability) in backends {
-        let rungs = |variant: &&VariantInfo| variant.quick || !quick || filter.names(&description.backend);
+        let rungs = |variant: &&VariantInfo| variant.quick || !plan.quick || filter.names(&description.backend);
         for variant in description.variants.iter().filter(rungs) {
             for &guest in &variant.guests {
                 for built in workloads {
