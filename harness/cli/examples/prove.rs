@@ -199,7 +199,11 @@ fn load() -> Result<()> {
     let busy = std::thread::available_parallelism()?.get();
     let stressed = std::thread::scope(|scope| {
         for _ in 0..busy {
-            scope.spawn(|| while !STOP.load(Ordering::Relaxed) { std::hint::spin_loop() });
+            scope.spawn(|| {
+                while !STOP.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
         }
         let report = bench.run(1, "null/", &[]);
         STOP.store(true, Ordering::Relaxed);

@@ -3,8 +3,8 @@
 use crate::load::{Burst, Density, LoadCurve};
 use crate::metric::{Headline, Metric};
 use crate::noise::{Circumstances, Tally};
-use crate::settle::Shapes;
 use crate::quantile::samples_needed;
+use crate::settle::Shapes;
 use crate::spread::Estimate;
 use isobench_core::fault::FaultKind;
 use isobench_core::record::Mode;
