@@ -32,8 +32,8 @@ pub const FREQUENCY_LIMIT: f64 = 0.25;
 
 /// Highest share of a cold-start visit in which some task may wait for a processor, parts per million: 60 %. Such a
 /// visit has one request in flight and two or three programs that hand it on: on two cores they wait for each other in
-/// up to half of the visit and typically in a tenth, while with both cores kept busy by others some task waits in 85 %
-/// and more. Other visits load every core themselves and wait for nobody else, so that they are not judged by it.
+/// up to half of the visit and typically in an eighth, while with both cores kept busy by others some task waited in
+/// 88 %. Other visits load every core themselves and wait for nobody else, so that they are not judged by it.
 pub const PRESSURE_LIMIT_PPM: u64 = 600_000;
 
 /// Most blocks of one experiment that may be disturbed: a third. If they are all moved the same way, the median of all
