@@ -22,12 +22,14 @@ Examples:
   isobench check my-workload            every case of one workload once on every guest, verified
   isobench report                       write the newest run's report again
   isobench report --format csv          its numbers; or md, json, github, bencher, hdr
+  isobench compare BASE NEW --fail-on 5 two runs; fail if anything is over 5 % worse than its noise allows
   isobench clean                        reap whatever a killed run left
 
 PATTERN is a part of a cell's name, backend/variant/guest/workload/case; `isobench list --cells` prints the names.
 
 Exit codes: 0 everything planned was measured; 1 failed, and the message says why; 2 wrong usage;
-3 finished, but some cells are error rows or some fixture is broken; 130 interrupted.";
+3 finished, but some cells are error rows or some fixture is broken; 4 the gate of `compare --fail-on` failed;
+5 `compare` refused what is not comparable; 130 interrupted.";
 
 /// Measures what isolation costs: the same workload on a plain process, V8 isolates, Wasm instances, containers and
 /// microVMs; cold start, memory and throughput; every answer verified.
@@ -45,6 +47,7 @@ enum Command {
     Check(commands::check::Args),
     Run(Box<commands::run::Args>),
     Report(commands::report::Args),
+    Compare(commands::compare::Args),
     Schema(commands::schema::Args),
     Clean(commands::clean::Args),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Compare(args) => commands::compare::run(&args),
         Command::Schema(args) => commands::schema::run(&args),
         Command::Clean(args) => commands::clean::run(&args),
     });

@@ -1,14 +1,16 @@
 //! The answer in sentences, computed from the data: one named workload and case, the same guest on every boundary,
 //! never an average over workloads. Names in backticks are code.
 
+use crate::compare::floor_sentence;
 use crate::rows::{Row, Table, missing, noun};
 use crate::units;
 use isobench_core::run::{BackendEntry, Order, RunFile};
 use isobench_core::words::{Flag, Guest};
-use isobench_stats::{Spread, Summary, Verdict};
+use isobench_stats::compare::{Floor, floor_of, floors};
+use isobench_stats::{Metric, Spread, Summary, Verdict};
 
-/// A difference smaller than this is not called one: blocks of one cell differ by as much.
-const NO_DIFFERENCE: f64 = 1.1;
+/// The noise floor of a run without A/A cells (ratio − 1): blocks of one cell differ by as much.
+const ASSUMED_FLOOR: f64 = 0.1;
 
 /// What the first screen says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +24,7 @@ pub struct Answer {
 /// The answer of a run, from the rows of its first table.
 pub fn answer(run: &RunFile, summary: &Summary, table: Option<&Table>) -> Answer {
     let mut answer = Answer::default();
+    let floors = floors(summary);
     if let Some(table) = table {
         let mut guests: Vec<(Guest, Vec<Row>)> = [Guest::Wasm, Guest::Js, Guest::Native]
             .into_iter()
@@ -30,11 +33,17 @@ pub fn answer(run: &RunFile, summary: &Summary, table: Option<&Table>) -> Answer
             .collect();
         // Stable: of guests that equally many models share, Wasm goes first, the one that all five can run.
         guests.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
-        answer.sentences =
-            guests.iter().enumerate().filter_map(|(i, (guest, rows))| sentence(table, *guest, rows, i == 0)).collect();
+        answer.sentences = guests
+            .iter()
+            .enumerate()
+            .filter_map(|(i, (guest, rows))| sentence(table, *guest, rows, &floors, i == 0))
+            .collect();
         answer.sentences.extend(crate::load::sentences(table));
         answer.caveats.extend(emulated(table, guests.first().map(|(guest, _)| *guest)));
         answer.caveats.extend(flagged(table));
+    }
+    if !floors.is_empty() {
+        answer.caveats.push(format!("{} What differs by less is not called different.", floor_sentence(&floors)));
     }
     answer.caveats.extend(run_caveats(run, summary));
     answer
@@ -59,7 +68,7 @@ fn artifact(guest: Guest) -> &'static str {
     }
 }
 
-fn sentence(table: &Table, guest: Guest, rows: &[Row], in_full: bool) -> Option<String> {
+fn sentence(table: &Table, guest: Guest, rows: &[Row], floors: &[Floor], in_full: bool) -> Option<String> {
     let (first, others) = rows.split_first()?;
     let value = first.cold_start()?.value;
     let same = if others.is_empty() { "a" } else { "the same" };
@@ -70,7 +79,7 @@ fn sentence(table: &Table, guest: Guest, rows: &[Row], in_full: bool) -> Option<
         table.workload,
         units::time(value)
     );
-    let sooner: Vec<String> = others.iter().filter_map(|other| compared(first, other)).collect();
+    let sooner: Vec<String> = others.iter().filter_map(|other| compared(first, other, floors)).collect();
     if !sooner.is_empty() {
         text += &format!(", {}", list(&sooner));
     }
@@ -81,17 +90,22 @@ fn sentence(table: &Table, guest: Guest, rows: &[Row], in_full: bool) -> Option<
     Some(text)
 }
 
-/// `47 times sooner than a container (405 ms)`; close values are not ranked.
-fn compared(first: &Row, other: &Row) -> Option<String> {
+/// `47 times sooner than a container (405 ms)`; values whose spreads overlap, or that differ by no more than identical
+/// things did, are not ranked.
+fn compared(first: &Row, other: &Row, floors: &[Floor]) -> Option<String> {
     let (a, b) = (first.cold_start()?, other.cold_start()?);
     let overlap = match (a.spread, b.spread) {
         (Some(a), Some(b)) => a.ends().1 >= b.ends().0,
         _ => false,
     };
+    let floors = [first, other].map(|row| floor_of(floors, &row.cell.cell, Metric::ColdStart));
+    let floor = floors.into_iter().flatten().max_by(f64::total_cmp).unwrap_or(ASSUMED_FLOOR);
     let other = format!("{} ({})", noun(other.cell.model), units::time(b.value));
     let ratio = b.value / a.value;
-    Some(if ratio < NO_DIFFERENCE || overlap {
+    Some(if ratio - 1.0 <= floor || overlap {
         format!("with no clear difference from {other}")
+    } else if ratio < 1.1 {
+        format!("{} sooner than {other}", units::percent(1.0 - 1.0 / ratio))
     } else {
         format!("{} times sooner than {other}", units::times(ratio))
     })

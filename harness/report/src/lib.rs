@@ -7,12 +7,14 @@
 //! | [`rows`] | which workload is shown first, and its rows |
 //! | [`answer`] | the answer in sentences |
 //! | [`load`] | the same for load beyond the closed loop |
+//! | [`compare`] | two runs side by side: what differs around them, what changed; text, Markdown, the gate |
 //! | [`html`] | one self-contained page a run, and the index of all runs |
 //! | [`export`] | CSV, Markdown, JSON and what other tools read |
 //! | [`terminal`] | the table printed after a run, the line printed after a cell |
 //! | [`files`] | reads a run's folder, writes its report |
 
 pub mod answer;
+pub mod compare;
 pub mod export;
 pub mod files;
 pub mod html;

@@ -1,7 +1,7 @@
 //! What the page and the terminal show first: one workload, one case, a row for every boundary and guest.
 
 use isobench_core::run::{Absent, RunFile};
-use isobench_core::words::{Flag, Guest, Model};
+use isobench_core::words::{Flag, Guest, Model, Side};
 use isobench_core::{Availability, record::Mode};
 use isobench_stats::{CellSummary, Estimate, Summary, Throughput, Verdict};
 
@@ -66,10 +66,11 @@ impl<'a> Row<'a> {
     }
 }
 
-/// One table for every workload and case, in the order of the run; the one for the first screen first.
+/// One table for every workload and case, in the order of the run; the one for the first screen first. Of an A/B run
+/// its side A; the second halves of A/A pairs are in none.
 pub fn tables<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Table<'a>> {
     let mut tables: Vec<Table> = Vec::new();
-    for cell in &summary.cells {
+    for cell in summary.cells.iter().filter(|cell| cell.is_shown()) {
         let prepared = prepared(run, &cell.cell.backend, &cell.cell.variant);
         let row = Row { cell, prepared };
         let (workload, case) = (cell.cell.workload.as_str(), cell.cell.case.as_str());
@@ -134,6 +135,15 @@ pub fn verdict_words(cell: &CellSummary) -> Vec<String> {
         Verdict::Flagged { flags } => flags.iter().map(|f| f.flag.to_string()).collect(),
         Verdict::Error { .. } => cell.fault().iter().map(ToString::to_string).collect(),
         Verdict::NotMeasured => vec!["not measured".into()],
+    }
+}
+
+/// A cell's name, and which of several that measure the same it is.
+pub fn named(cell: &CellSummary) -> String {
+    match cell.side {
+        None => cell.cell.to_string(),
+        Some(Side::Again) => format!("{} (measured again)", cell.cell),
+        Some(side) => format!("{} (side {})", cell.cell, side.to_string().to_uppercase()),
     }
 }
 

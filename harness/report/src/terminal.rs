@@ -1,7 +1,8 @@
 //! What a run prints: one line when a cell is done, the table and the sentences at the end.
 
 use crate::answer::answer;
-use crate::rows::{Row, Table, tables, verdict_words};
+use crate::compare::{self, Compared};
+use crate::rows::{Row, Table, named, tables, verdict_words};
 use crate::units::{self, Quantity};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell as Field, CellAlignment, Color, ContentArrangement, Table as Grid};
@@ -12,7 +13,7 @@ use isobench_stats::{CellSummary, Estimate, Summary, Verdict};
 /// Width of the terminal that a table is laid out for where nothing is known of it.
 const WIDTH: u16 = 100;
 
-/// The table of the first workload and the answer below it. `color` writes ANSI escapes; `width` is the terminal's,
+/// The table of the first workload and the answer below it; of an A/B run its side A, and then the comparison. `color` writes ANSI escapes; `width` is the terminal's,
 /// in columns.
 pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) -> String {
     let tables = tables(run, summary);
@@ -29,6 +30,9 @@ pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) 
     }
     text += &errors(summary);
     text.push('\n');
+    if let Some(sides) = Compared::sides(run, summary, &|_| true) {
+        text += &format!("\nA against B (the table above shows A)\n{}", compare::text(&sides, color, width));
+    }
     text
 }
 
@@ -38,7 +42,7 @@ const ERRORS: usize = 8;
 fn errors(summary: &Summary) -> String {
     let failed = |cell: &CellSummary| match &cell.verdict {
         Verdict::Error { faults } => {
-            faults.first().map(|f| format!("\n- {}: {}: {}", f.fault.kind, cell.cell, brief(&f.fault.message)))
+            faults.first().map(|f| format!("\n- {}: {}: {}", f.fault.kind, named(cell), brief(&f.fault.message)))
         }
         _ => None,
     };

@@ -1,7 +1,7 @@
 //! Units and rounding: the only place where a number loses digits. Three significant digits everywhere, because no
 //! figure here is good for a fourth.
 
-use isobench_stats::Spread;
+use isobench_stats::{Metric, Spread};
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,15 @@ impl Quantity {
             Quantity::Time => (&TIME, 1e3),
             Quantity::Bytes => (&BYTES, 1024.0),
             Quantity::Rate => (&RATE, 1e3),
+        }
+    }
+
+    /// What a metric counts.
+    pub fn of(metric: Metric) -> Quantity {
+        match metric {
+            Metric::ColdStart | Metric::WarmCall => Quantity::Time,
+            Metric::Memory => Quantity::Bytes,
+            Metric::Throughput => Quantity::Rate,
         }
     }
 
@@ -100,6 +109,36 @@ pub fn times(ratio: f64) -> String {
         return format!("{ratio:.1}");
     }
     grouped(rounded(ratio).round() as u64)
+}
+
+/// New over base: `1.052` near 1, where the third digit after the point counts; else three digits.
+pub fn ratio(ratio: f64) -> String {
+    if (0.5..2.0).contains(&ratio) { format!("{ratio:.3}") } else { digits(ratio) }
+}
+
+/// The interval of a ratio, `[1.031, 1.074]`.
+pub fn ratio_interval((low, high): (f64, f64)) -> String {
+    format!("[{}, {}]", ratio(low), ratio(high))
+}
+
+/// A share as per cent, two digits: `0.42 %`, `5.2 %`, `22 %`. The space does not break.
+pub fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    match value.abs() {
+        v if v >= 9.95 => format!("{value:.0}\u{a0}%"),
+        v if v >= 0.995 => format!("{value:.1}\u{a0}%"),
+        v if v >= 0.005 => format!("{value:.2}\u{a0}%"),
+        _ => "0\u{a0}%".into(),
+    }
+}
+
+/// A probability: `0.042`, `0.0012`, `< 0.0001`.
+pub fn probability(p: f64) -> String {
+    match p {
+        p if p < 0.0001 => "<\u{a0}0.0001".into(),
+        p if p < 0.01 => format!("{p:.4}"),
+        p => format!("{p:.3}"),
+    }
 }
 
 /// A whole number with its thousands set apart.
@@ -186,6 +225,10 @@ mod tests {
         assert_eq!(Quantity::Bytes.tick(65536.0), "64 KiB");
         assert_eq!([0.5123, 205_123.0, 12_543_000.0].map(calls), ["0.512", "205,000", "12.5 million"]);
         assert_eq!(grouped(1_000_000), "1,000,000");
+        assert_eq!([1.0516, 0.948, 2.5, 31.2].map(ratio), ["1.052", "0.948", "2.50", "31.2"]);
+        assert_eq!(ratio_interval((0.97, 2.1)), "[0.970, 2.10]");
+        assert_eq!([0.0, 0.0042, 0.0521, 0.22].map(percent), ["0\u{a0}%", "0.42\u{a0}%", "5.2\u{a0}%", "22\u{a0}%"]);
+        assert_eq!([0.00001, 0.00123, 0.0421].map(probability), ["<\u{a0}0.0001", "0.0012", "0.042"]);
         assert_eq!(date(0), "1970-01-01 00:00 UTC");
         assert_eq!(date(1_795_269_900_000), "2026-11-21 14:05 UTC");
     }

@@ -1,16 +1,34 @@
 //! Two measurements of the same cells: is there a difference, how large, and how sure is that?
 
-use crate::metric::Metric;
+use crate::detect::Sensitivity;
+use crate::judge::judge;
+use crate::metric::{Headline, Metric};
+use crate::permutation::{holm, rank_sum_test};
+use crate::ratio::ratio;
+use crate::summary::{CellSummary, Summary, Verdict};
 use isobench_core::words::{Cell, Flag, Side};
 use serde::Serialize;
+
+/// A corrected p below this is called significant.
+pub const SIGNIFICANT: f64 = 0.05;
+
+/// Fewest blocks of a side that are tested. With 8 and 8 the smallest p there is lies at 1 in 6,435, so that the correction for a
+/// few hundred rows can still be passed; with 4 and 4 it lies at 1 in 35.
+pub const TEST_BLOCKS: usize = 8;
+
+/// A difference of this size (ratio − 1) is one that a reader would act on: where one could hide in the interval, a row
+/// is not called unchanged.
+pub const IMPORTANT: f64 = 0.10;
 
 /// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Every pair of cells and metric that both sides have, and those one side lacks.
+    /// Every cell and metric that either side has a number for: differences first, each kind by rising p.
     pub rows: Vec<Row>,
     /// Noise floors of the base and of the new run, from their A/A cells.
     pub floors: Vec<Floor>,
+    /// Rows that were tested, for which p is corrected.
+    pub tested: usize,
 }
 
 /// One cell and metric on both sides.
@@ -24,7 +42,7 @@ pub struct Row {
     pub base: Option<Measured>,
     /// The new one, where it has a number.
     pub new: Option<Measured>,
-    /// New over base: absent where either side has no number.
+    /// New over base: absent where either side has no number, or a block's value is not above zero.
     pub ratio: Option<Ratio>,
     /// Probability of a difference at least this large where there is none (permutation test over blocks), one row seen
     /// alone; absent with too few blocks.
@@ -33,12 +51,27 @@ pub struct Row {
     pub p_corrected: Option<f64>,
     /// Differences up to this ratio − 1 are what two identical things showed; absent without A/A cells.
     pub floor: Option<f64>,
-    /// The smallest ratio − 1 that these blocks would have shown in four of five cases; absent with too few blocks.
-    pub detectable: Option<f64>,
+    /// What could have been found, the correction and the floor included; absent with too few blocks.
+    pub sensitivity: Option<Sensitivity>,
     /// The verdict.
     pub word: Word,
     /// Why, for a person.
     pub why: String,
+}
+
+impl Row {
+    /// How much worse the new side is, as ratio − 1 of the worse over the better: 0.05 is 5 % slower, or more memory.
+    /// `None` where it is not worse, or there is no ratio.
+    pub fn worse_by(&self) -> Option<f64> {
+        let ratio = self.ratio?.value;
+        let worse = if self.metric.more_is_better() { 1.0 / ratio } else { ratio };
+        (worse > 1.0).then_some(worse - 1.0)
+    }
+
+    /// The verdict in a word.
+    pub fn said(&self) -> &'static str {
+        self.word.said(self.metric)
+    }
 }
 
 /// One side of a row.
@@ -61,6 +94,13 @@ pub struct Ratio {
     pub interval: Option<(f64, f64)>,
 }
 
+impl Ratio {
+    /// The size of the difference, whichever way round: larger over smaller − 1.
+    pub fn effect(self) -> f64 {
+        self.value.max(1.0 / self.value) - 1.0
+    }
+}
+
 /// What can be said of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,10 +119,35 @@ pub enum Word {
     OneSided,
 }
 
+impl Word {
+    /// Every word, in the order of tables.
+    pub const ALL: [Word; 6] =
+        [Word::Worse, Word::Better, Word::TooNoisy, Word::TooFewBlocks, Word::NoClearDifference, Word::OneSided];
+
+    /// Whether it says that there is a difference.
+    pub fn is_difference(self) -> bool {
+        matches!(self, Word::Worse | Word::Better)
+    }
+
+    /// As a person says it of that metric.
+    pub fn said(self, metric: Metric) -> &'static str {
+        match (self, metric) {
+            (Word::Worse, Metric::Memory) => "larger",
+            (Word::Better, Metric::Memory) => "smaller",
+            (Word::Worse, _) => "slower",
+            (Word::Better, _) => "faster",
+            (Word::TooNoisy, _) => "too noisy to tell",
+            (Word::TooFewBlocks, _) => "too few blocks to tell",
+            (Word::NoClearDifference, _) => "no clear difference",
+            (Word::OneSided, _) => "one side only",
+        }
+    }
+}
+
 /// What two identical things differed by in one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Floor {
-    /// The side of the comparison it belongs to; absent where a run is looked at alone.
+    /// The side of the comparison it belongs to (A: base, B: new); absent where a run is looked at alone.
     pub of: Option<Side>,
     /// The cell that was measured twice.
     pub cell: Cell,
@@ -92,6 +157,152 @@ pub struct Floor {
     pub ratio: Ratio,
     /// Blocks of both.
     pub blocks: (u32, u32),
-    /// The smallest ratio − 1 that these blocks would have shown in four of five cases.
-    pub detectable: Option<f64>,
+    /// What this pair could have found, looked at alone and with no floor; absent with too few blocks.
+    pub sensitivity: Option<Sensitivity>,
+}
+
+/// Compares the cells of two runs. Of a run with sides, its side A is taken. Only cells that are `wanted` become rows;
+/// noise floors come from all.
+pub fn runs(base: &Summary, new: &Summary, wanted: &dyn Fn(&Cell) -> bool) -> Comparison {
+    let of = |side, summary| floors(summary).into_iter().map(move |floor| Floor { of: Some(side), ..floor });
+    let floors: Vec<Floor> = of(Side::A, base).chain(of(Side::B, new)).collect();
+    let cells = |summary| -> Vec<&CellSummary> { side(summary, None).filter(|c| wanted(&c.cell)).collect() };
+    compare(&cells(base), &cells(new), floors, false)
+}
+
+/// Compares the sides A and B of one run.
+pub fn sides(run: &Summary, wanted: &dyn Fn(&Cell) -> bool) -> Comparison {
+    let cells =
+        |wanted_side| -> Vec<&CellSummary> { side(run, Some(wanted_side)).filter(|c| wanted(&c.cell)).collect() };
+    compare(&cells(Side::A), &cells(Side::B), floors(run), true)
+}
+
+/// Every pair of cells that are the same thing twice (A/A), and what they differed by.
+pub fn floors(run: &Summary) -> Vec<Floor> {
+    let twins = run.cells.iter().filter(|c| c.side == Some(Side::Again));
+    let pair = |twin: &CellSummary| {
+        let first = side(run, None).find(|c| c.cell == twin.cell)?;
+        let one = |again: &Headline| {
+            let (a, b) = (&first.headline(again.metric)?.by_block, &again.by_block);
+            Some(Floor {
+                of: None,
+                cell: twin.cell.clone(),
+                metric: again.metric,
+                ratio: ratio(a, b)?,
+                blocks: (a.len() as u32, b.len() as u32),
+                sensitivity: alone(a, b),
+            })
+        };
+        Some(twin.headlines.iter().filter_map(one).collect::<Vec<Floor>>())
+    };
+    twins.filter_map(pair).flatten().collect()
+}
+
+/// What two sides could find, looked at alone; nothing with too few blocks for the test.
+pub fn alone(base: &[f64], new: &[f64]) -> Option<Sensitivity> {
+    Sensitivity::of(base, new, 1, None).filter(|_| base.len().min(new.len()) >= TEST_BLOCKS)
+}
+
+/// The noise floor of a row: the largest difference between identical things of the same backend, variant and metric;
+/// where there are none, of the same metric.
+pub fn floor_of(floors: &[Floor], cell: &Cell, metric: Metric) -> Option<f64> {
+    let largest = |near: &dyn Fn(&Floor) -> bool| {
+        floors.iter().filter(|f| f.metric == metric && near(f)).map(|f| f.ratio.effect()).max_by(f64::total_cmp)
+    };
+    largest(&|floor| floor.cell.row() == cell.row()).or_else(|| largest(&|_| true))
+}
+
+/// The cells of one side; for none, those that are shown: without a side, or of side A.
+fn side(summary: &Summary, wanted: Option<Side>) -> impl Iterator<Item = &CellSummary> {
+    summary.cells.iter().filter(move |c| match wanted {
+        Some(side) => c.side == Some(side),
+        None => c.is_shown(),
+    })
+}
+
+/// A row before it is judged, with the blocks behind it.
+struct Pair<'a> {
+    row: Row,
+    blocks: Option<(&'a [f64], &'a [f64])>,
+}
+
+fn compare(base: &[&CellSummary], new: &[&CellSummary], floors: Vec<Floor>, interleaved: bool) -> Comparison {
+    let find = |cells: &[&'_ CellSummary], cell: &Cell| cells.iter().position(|c| c.cell == *cell);
+    let only_new = new.iter().filter(|n| find(base, &n.cell).is_none());
+    let pairs =
+        base.iter().map(|b| (Some(*b), find(new, &b.cell).map(|i| new[i]))).chain(only_new.map(|n| (None, Some(*n))));
+    let mut pairs: Vec<Pair> =
+        pairs.flat_map(|(b, n)| Metric::ALL.into_iter().filter_map(move |metric| pair(b, n, metric))).collect();
+
+    let mut tested: Vec<&mut Pair> = pairs.iter_mut().filter(|pair| pair.row.p.is_some()).collect();
+    let corrected = holm(&tested.iter().filter_map(|pair| pair.row.p).collect::<Vec<f64>>());
+    let rows = tested.len();
+    for (pair, corrected) in tested.iter_mut().zip(corrected) {
+        pair.row.p_corrected = Some(corrected);
+        pair.row.floor = floor_of(&floors, &pair.row.cell, pair.row.metric);
+        pair.row.sensitivity = pair.blocks.and_then(|(base, new)| Sensitivity::of(base, new, rows, pair.row.floor));
+    }
+    let mut rows_judged: Vec<Row> = Vec::new();
+    for Pair { mut row, .. } in pairs {
+        row.floor = floor_of(&floors, &row.cell, row.metric);
+        if row.base.is_some() && row.new.is_some() {
+            (row.word, row.why) = judge(&row, rows, interleaved);
+        }
+        rows_judged.push(row);
+    }
+    let size = |row: &Row| row.ratio.map_or(0.0, Ratio::effect);
+    let group = |row: &Row| if row.word.is_difference() { Word::Worse } else { row.word };
+    let p = |row: &Row| row.p_corrected.zip(row.p).unwrap_or((1.0, 1.0));
+    rows_judged.sort_by(|a, b| {
+        let by_p = p(a).partial_cmp(&p(b)).unwrap_or(std::cmp::Ordering::Equal);
+        group(a).cmp(&group(b)).then(by_p).then(size(b).total_cmp(&size(a)))
+    });
+    Comparison { rows: rows_judged, floors, tested: rows }
+}
+
+/// A cell's metric on both sides; nothing where neither has a number.
+fn pair<'a>(base: Option<&'a CellSummary>, new: Option<&'a CellSummary>, metric: Metric) -> Option<Pair<'a>> {
+    let headline = |cell: Option<&'a CellSummary>| cell.and_then(|c| c.headline(metric));
+    let (b, n) = (headline(base), headline(new));
+    let cell = base.or(new)?.cell.clone();
+    let measured = |cell: Option<&CellSummary>, headline: Option<&Headline>| {
+        let (cell, headline) = (cell?, headline?);
+        Some(Measured {
+            value: headline.estimate.value,
+            blocks: headline.by_block.len() as u32,
+            flags: cell.flags().iter().map(|f| f.flag).collect(),
+        })
+    };
+    let why = match (b, n) {
+        (None, None) => return None,
+        (Some(_), None) => format!("new: {}", missing(new)),
+        (None, Some(_)) => format!("base: {}", missing(base)),
+        (Some(_), Some(_)) => String::new(),
+    };
+    let blocks = b.zip(n).map(|(b, n)| (b.by_block.as_slice(), n.by_block.as_slice()));
+    let ratio = blocks.and_then(|(base, new)| ratio(base, new));
+    let enough = blocks.filter(|(base, new)| ratio.is_some() && base.len().min(new.len()) >= TEST_BLOCKS);
+    let row = Row {
+        cell,
+        metric,
+        base: measured(base, b),
+        new: measured(new, n),
+        ratio,
+        p: enough.map(|(base, new)| rank_sum_test(base, new)),
+        p_corrected: None,
+        floor: None,
+        sensitivity: None,
+        word: Word::OneSided,
+        why,
+    };
+    Some(Pair { row, blocks })
+}
+
+/// Why a side has no number.
+fn missing(cell: Option<&CellSummary>) -> String {
+    match cell.map(|c| &c.verdict) {
+        None => "has no such cell".into(),
+        Some(Verdict::Error { faults }) => faults.first().map_or_else(|| "failed".into(), |f| f.fault.kind.to_string()),
+        Some(_) => "not measured".into(),
+    }
 }

@@ -11,6 +11,8 @@
 //! | [`settle`] | when warm calls have settled, by [`changepoint`] |
 //! | [`noise`] | what disturbed a block, when a cell is noisy |
 //! | [`metric`] | the headline numbers, each with the values of its blocks |
+//! | [`permutation`] | the test for a difference, and its correction for many rows |
+//! | [`detect`] | how small a difference would have shown |
 //! | [`compare`] | two measurements of the same cells: difference, test, noise floor |
 //! | [`load`] | latency against rate and its knee, bursts, density |
 //! | [`summary`] | the result as types |
@@ -19,9 +21,12 @@ mod accumulate;
 mod cell;
 pub mod changepoint;
 pub mod compare;
+pub mod detect;
+mod judge;
 pub mod load;
 pub mod metric;
 pub mod noise;
+pub mod permutation;
 pub mod quantile;
 pub mod ratio;
 pub mod settle;

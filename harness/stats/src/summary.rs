@@ -100,6 +100,11 @@ impl Summary {
 }
 
 impl CellSummary {
+    /// Whether it is a row of the ordinary tables: not the second half of an A/A pair, nor side B of an A/B run.
+    pub fn is_shown(&self) -> bool {
+        !matches!(self.side, Some(Side::Again | Side::B))
+    }
+
     /// Whether the cell carries `flag`.
     pub fn has(&self, flag: Flag) -> bool {
         self.flags().iter().any(|f| f.flag == flag)

@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod clean;
+pub mod compare;
 pub mod doctor;
+mod found;
 pub mod list;
 pub mod report;
 pub mod run;
@@ -32,4 +34,14 @@ pub fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }
+}
+
+/// Columns of the terminal; nothing where the output is none.
+pub fn terminal_width() -> Option<u16> {
+    // SAFETY: an all-zero winsize is valid, and the call fills it or fails.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        (libc::ioctl(1, libc::TIOCGWINSZ, &mut size) == 0).then_some(size)
+    };
+    size.map(|s| s.ws_col).filter(|&columns| columns > 0)
 }

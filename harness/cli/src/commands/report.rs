@@ -1,5 +1,6 @@
 //! `isobench report`: writes a run's report again, or its numbers in another format. Never measures.
 
+use super::found;
 use anyhow::{Context, Result, bail};
 use isobench_core::store::RunDir;
 use isobench_report::{Report, export};
@@ -40,11 +41,7 @@ enum Format {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::find()?;
-    let path = match &args.run {
-        Some(run) if Path::new(run).join("run.json").is_file() => PathBuf::from(run),
-        Some(run) => places.results().join(run),
-        None => newest(&places.results())?,
-    };
+    let path = found::run(&places, args.run.as_deref())?;
     let written: fn(&Report) -> String = match args.format {
         Format::Html => return page(args, &places, &path),
         Format::Hdr => return hdr_logs(args, &places, &path),
@@ -94,17 +91,5 @@ fn hdr_logs(args: &Args, places: &Places, path: &Path) -> Result<ExitCode> {
 fn remark(remarks: &[String]) {
     for remark in remarks {
         eprintln!("isobench: {remark}");
-    }
-}
-
-/// Ids begin with the date, so the greatest is the newest; `reference` and other names come before any.
-fn newest(results: &Path) -> Result<PathBuf> {
-    let dirs = std::fs::read_dir(results).into_iter().flatten().flatten().map(|e| e.path());
-    let newest = dirs
-        .filter(|d| d.join("run.json").is_file())
-        .max_by_key(|d| (d.file_name().is_some_and(|n| n.as_encoded_bytes()[0].is_ascii_digit()), d.clone()));
-    match newest {
-        Some(dir) => Ok(dir),
-        None => bail!("no run in {}: `isobench run --quick` makes one", results.display()),
     }
 }

@@ -249,7 +249,7 @@ fn line(session: &Session, cell: CellId, records: &[Record], note: &str) -> Stri
 fn conclude(run: &RunFile, dir: &RunDir, reports: &std::path::Path, broken: bool) -> Result<ExitCode> {
     let page = isobench_report::write(dir, reports).context("writing the report")?;
     let report = isobench_report::read(dir)?;
-    let width = terminal_width();
+    let width = super::terminal_width();
     println!("\n{}", terminal::table(run, &report.summary, crate::colour(), width));
     println!("samples  {}", dir.samples().display());
     println!("report   {}", page.display());
@@ -257,13 +257,4 @@ fn conclude(run: &RunFile, dir: &RunDir, reports: &std::path::Path, broken: bool
         return Ok(ExitCode::from(130));
     }
     Ok(super::finished(broken || run.cells.iter().any(|c| !c.faults.is_empty())))
-}
-
-fn terminal_width() -> Option<u16> {
-    // SAFETY: an all-zero winsize is valid, and the call fills it or fails.
-    let size = unsafe {
-        let mut size: libc::winsize = std::mem::zeroed();
-        (libc::ioctl(1, libc::TIOCGWINSZ, &mut size) == 0).then_some(size)
-    };
-    size.map(|s| s.ws_col).filter(|&columns| columns > 0)
 }

@@ -1,6 +1,8 @@
-//! One self-contained page a run: no network, no script, the plots inline.
+//! One self-contained page a run, one a comparison: no network, no script, the plots inline.
 
 mod about;
+mod compare;
+mod floors;
 mod index;
 mod load;
 mod page;
@@ -9,6 +11,7 @@ mod sections;
 mod style;
 mod tables;
 
+pub use compare::compare_page;
 pub use index::{IndexEntry, index};
 pub use page::{PageOptions, page};
 

@@ -1,7 +1,8 @@
 //! The page of one run.
 
-use super::{about, document, load, prose, sections, tables};
+use super::{about, compare, document, floors, load, prose, sections, tables};
 use crate::answer::answer;
+use crate::compare::Compared;
 use crate::rows;
 use crate::units;
 use isobench_core::run::{Order, RunFile};
@@ -29,11 +30,13 @@ pub fn page(run: &RunFile, summary: &Summary, options: &PageOptions) -> String {
     let body = html! {
         main {
             (head(run, options))
+            @if let Some(sides) = Compared::sides(run, summary, &|_| true) { (compare::section(&sides)) }
             (first_screen(run, summary, first))
             @if run.plan.load.is_some() { (load::section(&all)) }
             @else {
                 @if let Some(first) = first { (sections::plots(first, &all)) }
                 (tables::all_cells(&all))
+                (floors::section(summary))
             }
             (tables::errors(summary))
             (about::about(run, summary, options))

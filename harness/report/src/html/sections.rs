@@ -7,13 +7,14 @@ use isobench_core::record::Mode;
 use maud::{Markup, html};
 
 /// Anchors of a page of the standard experiments.
-const ANCHORS: [(&str, &str); 8] = [
+const ANCHORS: [(&str, &str); 9] = [
     ("cold-start", "Cold start"),
     ("phases", "Phases"),
     ("distribution", "Distribution"),
     ("memory", "Memory"),
     ("throughput", "Throughput"),
     ("cells", "All cells"),
+    ("floor", "Noise floor"),
     ("method", "Method"),
     ("machine", "Machine"),
 ];

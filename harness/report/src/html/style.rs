@@ -65,7 +65,18 @@ pre { background: var(--soft); border-radius: 8px; padding: 12px 16px; overflow-
 ul.plain { list-style: none; margin: 12px 0 0; padding: 0; }
 ul.plain li { padding: 8px 0; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
 ul.plain li:first-child { border-top: 0; }
+.pairs { margin: 14px 0 0; border-bottom: 1px solid var(--line); }
+.pair { display: grid; grid-template-columns: 23% 23% 1fr 21%; gap: 2px 16px; padding: 9px 0; border-top: 1px solid var(--line);
+  align-items: center; font-size: 14px; line-height: 1.45; font-variant-numeric: tabular-nums; }
+.pair.head { padding: 3px 0 0; border-top: 0; }
+.pair .what { overflow-wrap: anywhere; } .pair .facts, .pair small { color: var(--muted); font-size: 12.5px; }
+svg.ratio { display: block; width: 100%; overflow: visible; }
+svg.ratio text { fill: var(--muted); font-size: 12px; } svg.ratio .floor { fill: var(--muted); opacity: 0.16; }
+svg.ratio .tick { stroke: var(--line); } svg.ratio .one { stroke: var(--muted); }
+svg.ratio .interval { stroke: currentColor; stroke-width: 5; opacity: 0.5; } svg.ratio circle { fill: currentColor; }
+svg.ratio .good { color: var(--good); } svg.ratio .bad { color: var(--bad); } svg.ratio .idle { color: var(--muted); }
 @media (max-width: 640px) {
+  .pair { grid-template-columns: 1fr; } .pair svg { margin: 4px 0; } .pair.head div { display: none; }
   main { padding: 20px 15px 48px; }
   h1 { font-size: 24px; } h2 { font-size: 19px; margin-top: 44px; }
   .answer p.lead { font-size: 17px; }

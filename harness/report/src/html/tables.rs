@@ -286,7 +286,7 @@ pub fn errors(summary: &Summary) -> Markup {
             p.read { "A cell with a fault shows no number, whatever its other blocks measured; those stay in the samples. The run went on without it." }
             ul.plain.errors { @for (cell, faults) in failed { @for fault in faults {
                 li {
-                    (dot(cell)) code { (cell.cell) } " " span.tag.bad { (fault.fault.kind) }
+                    (dot(cell)) code { (rows::named(cell)) } " " span.tag.bad { (fault.fault.kind) }
                     " during " (fault.experiment.to_string().replace('_', " "))
                     ", " (fault.blocks) @if fault.blocks == 1 { " block" } @else { " blocks" }
                     br; (fault.fault.message)

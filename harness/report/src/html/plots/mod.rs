@@ -6,6 +6,7 @@ mod curves;
 mod lines;
 mod load;
 mod phases;
+pub mod ratio;
 mod scale;
 
 pub use cold_start::dots;

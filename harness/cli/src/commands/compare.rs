@@ -1,0 +1,107 @@
+//! `isobench compare`: two runs, or the two sides of one. Never measures.
+
+use super::found;
+use anyhow::{Context, Result, bail};
+use isobench_core::Cell;
+use isobench_core::store::RunDir;
+use isobench_report::Report;
+use isobench_report::compare::{self, Compared};
+use isobench_report::html::compare_page;
+use isobench_runner::place::Places;
+use isobench_runner::plan::Filter;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The gate failed.
+const REGRESSED: u8 = 4;
+/// The runs differ in what makes numbers incomparable.
+const REFUSED: u8 = 5;
+
+/// Compare two runs cell by cell, or the two sides of one A/B run
+///
+/// What differs around the numbers (processor, kernel, versions, …) comes first. A difference is called one where a
+/// permutation test over blocks, the interval of the ratio and the noise floor agree. Runs that differ in what makes
+/// numbers incomparable (processor, emulated against real, another artifact) are refused.
+///
+/// Exit codes: 0 compared, and the gate holds if there is one; 1 failed; 2 wrong usage; 4 the gate of --fail-on failed;
+/// 5 refused as not comparable.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A run's id, or the path of its folder
+    base: String,
+    /// The run to hold against it; without one, BASE is a run of --ab and its sides are compared
+    new: Option<String>,
+    /// Write a page to FILE
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print GitHub-flavoured Markdown
+    #[arg(long)]
+    markdown: bool,
+    /// Fail (exit code 4) if the verdict on a row is slower or larger, and by over PERCENT
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    fail_on: Option<f64>,
+    /// Compare what is not comparable, marked in every row that it concerns
+    #[arg(long)]
+    anyway: bool,
+    /// Only cells whose name contains PATTERN (may be given several times)
+    #[arg(long, value_name = "PATTERN")]
+    only: Vec<String>,
+    /// No cell whose name contains PATTERN (may be given several times)
+    #[arg(long, value_name = "PATTERN")]
+    skip: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let places = Places::find()?;
+    let filter = Filter { only: args.only.clone(), skip: args.skip.clone(), ..Filter::default() };
+    let wanted = |cell: &Cell| filter.wants(&cell.to_string());
+    let read = |run: &str| -> Result<Report> {
+        let dir = found::run(&places, Some(run))?;
+        isobench_report::read(&RunDir::new(&dir)).with_context(|| format!("reading {}", dir.display()))
+    };
+    let base = read(&args.base)?;
+    let compared = match &args.new {
+        Some(new) => Compared::runs(&base, &read(new)?, &wanted),
+        None => match Compared::sides(&base.run, &base.summary, &wanted) {
+            Some(sides) => sides,
+            None => {
+                eprintln!("isobench: run {} has no sides A and B: name a second run to compare it with", base.run.id);
+                return Ok(ExitCode::from(2));
+            }
+        },
+    };
+    if !compared.comparison.rows.iter().any(|row| row.base.is_some() && row.new.is_some()) {
+        bail!(
+            "nothing to compare: no cell that is wanted has a number in both {} and {}",
+            compared.base.name,
+            compared.new.name
+        );
+    }
+    if let Some(refusal) = compared.refusal().filter(|_| !args.anyway) {
+        eprintln!("isobench: {refusal}");
+        return Ok(ExitCode::from(REFUSED));
+    }
+    let mut said = if args.markdown {
+        compare::markdown(&compared)
+    } else {
+        compare::text(&compared, crate::colour(), super::terminal_width())
+    };
+    let mut failed = false;
+    if let Some(percent) = args.fail_on {
+        let gate = compare::gate(&compared, percent);
+        failed = !compared.regressions(percent).is_empty();
+        let lines = gate.join("\n- ");
+        said += &if args.markdown { format!("\n{lines}\n") } else { format!("\n{}\n", lines.replace('`', "")) };
+    }
+    if let Some(file) = &args.html {
+        isobench_report::write_text(file, &compare_page(&compared))?;
+        eprintln!("page     {}", file.display());
+    }
+    super::print(&said)?;
+    Ok(if failed { ExitCode::from(REGRESSED) } else { ExitCode::SUCCESS })
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.trim_end_matches('%').trim().parse().map_err(|_| "a number such as 5".to_string())?;
+    if percent >= 0.0 && percent.is_finite() { Ok(percent) } else { Err("0 or more".into()) }
+}

@@ -1,0 +1,110 @@
+//! A comparison on a terminal: what differs around the numbers first, then the differences; the rest is counted.
+
+use super::{Compared, kinds};
+use crate::units::{self, Quantity};
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{Attribute, Cell as Field, CellAlignment, Color, ContentArrangement, Table as Grid};
+use isobench_stats::compare::{Measured, Row, Word};
+
+/// Width of the terminal that a table is laid out for where nothing is known of it.
+const WIDTH: u16 = 100;
+
+/// The comparison as text. `color` writes ANSI escapes; `width` is the terminal's, in columns.
+pub fn text(compared: &Compared, color: bool, width: Option<u16>) -> String {
+    let mut text = format!(
+        "base  {}  {}\nnew   {}  {}\n",
+        compared.base.name, compared.base.about, compared.new.name, compared.new.about
+    );
+    text += &environment(compared);
+    let called: Vec<&Row> = compared.comparison.rows.iter().filter(|row| row.word.is_difference()).collect();
+    if called.is_empty() {
+        text += "\nNo difference can be called one.\n";
+    } else {
+        text += &format!("\n{}\n", grid(compared, &called, color, width.unwrap_or(WIDTH)));
+    }
+    text += &format!("\n{}\n", compared.outcome());
+    for (said, rows) in kinds(&compared.comparison.rows).iter().filter(|(_, rows)| !rows[0].word.is_difference()) {
+        text += &format!("- {said}, {}: {}\n", rows.len(), names(compared, rows));
+    }
+    text += &format!("\n{}\n", compared.floor().replace('`', ""));
+    if let Some(sensitivity) = compared.sensitivity() {
+        text += &format!("{}\n", sensitivity.replace('`', ""));
+    }
+    text
+}
+
+fn environment(compared: &Compared) -> String {
+    let around = if compared.interleaved { "between the sides" } else { "around the two runs" };
+    if compared.differences.is_empty() {
+        return format!("\nNothing that isobench records differs {around}.\n");
+    }
+    let widest = compared.differences.iter().map(|d| d.what.chars().count()).max().unwrap_or(0);
+    let mut text = format!(
+        "\nWhat differs {around}{}:\n",
+        if compared.differences.iter().any(|d| d.grave) { " (≠: not comparable)" } else { "" }
+    );
+    for d in &compared.differences {
+        text += &format!("{} {:widest$}  {} → {}\n", if d.grave { "≠" } else { " " }, d.what, d.base, d.new);
+    }
+    text
+}
+
+/// Most rows that are named of those that show nothing; the page and the Markdown have them all.
+const NAMED: usize = 3;
+
+fn names(compared: &Compared, rows: &[&Row]) -> String {
+    let named: Vec<String> = rows
+        .iter()
+        .take(NAMED)
+        .map(|row| format!("{} {}{}{}", row.cell, row.metric, mark(compared, row), why(row)))
+        .collect();
+    let more = rows.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("; {more} more") } else { String::new() };
+    named.join("; ") + &more
+}
+
+/// Marks a row that compares two different things.
+fn mark(compared: &Compared, row: &Row) -> &'static str {
+    if compared.grave(&row.cell).next().is_some() { " ≠" } else { "" }
+}
+
+fn why(row: &Row) -> String {
+    if row.why.is_empty() { String::new() } else { format!(" ({})", row.why) }
+}
+
+fn grid(compared: &Compared, rows: &[&Row], color: bool, width: u16) -> String {
+    let mut grid = Grid::new();
+    grid.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    if color {
+        grid.enforce_styling();
+    } else {
+        grid.force_no_tty();
+    }
+    let heads = ["cell", "metric", "", "base", "new", "ratio", "95 % interval", "p"];
+    grid.set_header(heads.map(|head| Field::new(head).add_attribute(Attribute::Bold)));
+    for row in rows {
+        let quantity = Quantity::of(row.metric);
+        let value = |side: &Option<Measured>| side.as_ref().map_or_else(|| "–".into(), |m| quantity.show(m.value));
+        let interval = row.ratio.and_then(|r| r.interval).map_or_else(String::new, units::ratio_interval);
+        let ink = if row.word == Word::Worse { Color::Red } else { Color::Green };
+        grid.add_row([
+            Field::new(&row.cell),
+            Field::new(row.metric),
+            Field::new(format!("{}{}", row.said(), mark(compared, row))).fg(ink),
+            Field::new(value(&row.base)),
+            Field::new(value(&row.new)),
+            Field::new(row.ratio.map_or_else(String::new, |r| units::ratio(r.value))),
+            Field::new(interval),
+            Field::new(row.p_corrected.map_or_else(String::new, units::probability)),
+        ]);
+    }
+    for (at, _) in heads.iter().enumerate() {
+        if let Some(column) = grid.column_mut(at) {
+            column.set_padding((u16::from(at == 0), 1));
+            if at >= 3 {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    grid.trim_fmt() + "\np: permutation test over blocks, corrected for the number of rows tested"
+}

@@ -1,0 +1,160 @@
+//! The comparison: as a page of its own, and as a section on the page of an A/B run.
+
+use super::plots::ratio::{self, Axis};
+use super::{document, floors, prose};
+use crate::compare::{Compared, kinds};
+use crate::units::{self, Quantity};
+use isobench_stats::compare::{Measured, Row, SIGNIFICANT, TEST_BLOCKS, Word};
+use maud::{Markup, html};
+
+/// The page of a comparison: what differs around the numbers, what changed, how far to trust it.
+pub fn compare_page(compared: &Compared) -> String {
+    let title = format!("isobench: {} against {}", compared.new.name, compared.base.name);
+    let body = html! {
+        main {
+            h1 { "What changed?" }
+            (sides(compared))
+            section.answer id="answer" {
+                p.lead { (compared.outcome()) }
+                div.caveats {
+                    @if compared.refusal().is_some() {
+                        p { span.tag.bad { "not comparable" } " Rows marked ≠ compare two different things; they are shown because that was asked for." }
+                    }
+                    p { (prose(&compared.floor())) }
+                    @if let Some(sensitivity) = compared.sensitivity() { p { (prose(&sensitivity)) } }
+                }
+            }
+            (environment(compared))
+            h2 id="rows" { "Row by row" }
+            (rows(compared))
+            (floors::pairs(&compared.comparison.floors))
+        }
+    };
+    document(&title, &body)
+}
+
+/// The section of an A/B run's page.
+pub fn section(compared: &Compared) -> Markup {
+    html! {
+        section id="ab" {
+            h2 { "A against B" }
+            (sides(compared))
+            p { (compared.outcome()) }
+            p.read { "Blocks of both took turns in this run. The tables below show side A." }
+            (environment(compared))
+            (rows(compared))
+        }
+    }
+}
+
+fn sides(compared: &Compared) -> Markup {
+    html! {
+        dl {
+            @for (name, side) in [("Base", &compared.base), ("New", &compared.new)] {
+                dt { (name) } dd { b { (side.name) } " · " (side.about) }
+            }
+        }
+    }
+}
+
+fn environment(compared: &Compared) -> Markup {
+    let around = if compared.interleaved { "the two sides" } else { "the two runs" };
+    html! {
+        h2 id="environment" { "What differs around the numbers" }
+        @if compared.differences.is_empty() {
+            p { "Nothing that isobench records of " (around) "." }
+        } @else {
+            div.scroll { table.environment {
+                thead { tr { th { "" } th { "Base" } th { "New" } } }
+                tbody { @for d in &compared.differences { tr {
+                    th { (d.what) @if d.grave { " " span.tag.bad { "≠ not comparable" } } }
+                    td { (d.base) } td { (d.new) }
+                } } }
+            } }
+        }
+    }
+}
+
+fn rows(compared: &Compared) -> Markup {
+    let all = &compared.comparison.rows;
+    let axis = Axis::of(all);
+    let called: Vec<&Row> = all.iter().filter(|row| row.word.is_difference()).collect();
+    let rest = kinds(all).into_iter().filter(|(_, rows)| !rows[0].word.is_difference());
+    let tested = compared.comparison.tested;
+    html! {
+        p.read {
+            "Dot: new over base, on a log axis; left of 1 the new one takes less. Bar: 95 % interval. Band: what two identical things differed by."
+            br;
+            "Every value is the median of its blocks. p: permutation test over blocks, from " (TEST_BLOCKS) " a side; corrected for "
+            (tested) " tested rows (Holm), and called a difference below " (units::probability(SIGNIFICANT)) " and outside the band."
+        }
+        @if called.is_empty() { p { b { "No difference can be called one." } } }
+        @else { (list(compared, axis, &called)) }
+        @for (said, rows) in rest {
+            details { summary { (said) ": " (rows.len()) } (list(compared, axis, &rows)) }
+        }
+    }
+}
+
+fn list(compared: &Compared, axis: Axis, rows: &[&Row]) -> Markup {
+    html! {
+        div.pairs {
+            div.pair.head { div {} div {} (ratio::scale(axis)) div {} }
+            @for row in rows { (pair(compared, axis, row)) }
+        }
+    }
+}
+
+fn pair(compared: &Compared, axis: Axis, row: &Row) -> Markup {
+    let quantity = Quantity::of(row.metric);
+    let value = |side: &Option<Measured>| match side {
+        Some(measured) => html! { b { (quantity.show(measured.value)) } " " small { "(" (measured.blocks) ")" } },
+        None => html! { "–" },
+    };
+    let tag = match row.word {
+        Word::Worse => "tag bad",
+        Word::Better => "tag",
+        Word::NoClearDifference => "tag idle",
+        _ => "tag warn",
+    };
+    let facts = [
+        row.p.map(|p| format!("p\u{a0}{}", units::probability(p))),
+        row.p_corrected.map(|p| format!("corrected\u{a0}{}", units::probability(p))),
+        row.floor.map(|floor| format!("floor\u{a0}{}", units::percent(floor))),
+        row.sensitivity.map(|s| format!("detectable\u{a0}{}", units::percent(s.detectable()))),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    html! {
+        div.pair data-row=(row.cell) data-metric=(row.metric) data-word=(row.said()) {
+            div.what {
+                span class=(tag) { (row.said()) }
+                @for d in compared.grave(&row.cell) { " " span.tag.bad { "≠ " (d.what) } }
+                br;
+                b { (row.cell.row()) } " · " (row.cell.guest) " · " (row.cell.workload) " (" (row.cell.case) ")"
+                br; (row.metric)
+            }
+            div.values {
+                span.whole { (value(&row.base)) " → " (value(&row.new)) }
+                @for flag in flags(row) { " " span.tag.warn { (flag) } }
+                @if let Some(r) = row.ratio {
+                    br; "× " b { (units::ratio(r.value)) }
+                    @if let Some(interval) = r.interval { " " span.whole { (units::ratio_interval(interval)) } }
+                }
+            }
+            @match ratio::row(axis, row) { Some(drawing) => (drawing), None => div {} }
+            div.facts { (facts.join(" · ")) @if !row.why.is_empty() { br; (row.why) } }
+        }
+    }
+}
+
+/// The flags of either side, each once.
+fn flags(row: &Row) -> Vec<String> {
+    let mut flags: Vec<String> = [&row.base, &row.new]
+        .into_iter()
+        .flatten()
+        .flat_map(|side| side.flags.iter().map(ToString::to_string))
+        .collect();
+    flags.sort();
+    flags.dedup();
+    flags
+}

@@ -1,0 +1,140 @@
+//! Comparisons of summaries made by hand: which cells are held against which, what is corrected, which floor counts.
+
+use isobench_core::fault::{Fault, FaultKind};
+use isobench_core::run::CellFault;
+use isobench_core::words::{Cell, Experiment, Guest, Model, Side};
+use isobench_stats::compare::{self, Word, floor_of};
+use isobench_stats::noise::Circumstances;
+use isobench_stats::{CellSummary, Estimate, Headline, Metric, Summary, Verdict};
+
+fn name(backend: &str, workload: &str) -> Cell {
+    Cell {
+        backend: backend.into(),
+        variant: "v".into(),
+        guest: Guest::Wasm,
+        workload: workload.into(),
+        case: "small".into(),
+    }
+}
+
+/// A cell whose blocks lie evenly within 1 % of `value`, in an order that is no order.
+fn cell(backend: &str, workload: &str, side: Option<Side>, value: f64, blocks: usize) -> CellSummary {
+    let block = |i: usize| value * (1.0 + ((i * 7 % blocks) as f64 / blocks as f64 - 0.5) / 50.0);
+    let by_block: Vec<f64> = (0..blocks).map(block).collect();
+    CellSummary {
+        id: 0,
+        cell: name(backend, workload),
+        side,
+        model: Model::Wasm,
+        verdict: Verdict::Ok,
+        blocks: blocks as u32,
+        cold_start: None,
+        first_in_process: None,
+        warm_call: None,
+        footprint: vec![],
+        throughput: vec![],
+        load: vec![],
+        burst: None,
+        density: None,
+        circumstances: Circumstances::default(),
+        headlines: vec![Headline { metric: Metric::ColdStart, estimate: Estimate { value, spread: None }, by_block }],
+    }
+}
+
+fn run(cells: Vec<CellSummary>) -> Summary {
+    Summary { cells, samples: 0, defects: vec![] }
+}
+
+fn everything(_: &Cell) -> bool {
+    true
+}
+
+#[test]
+fn cells_are_paired_by_name_and_twins_are_no_rows() {
+    let again = Some(Side::Again);
+    let base =
+        run(vec![cell("a", "w", None, 100.0, 12), cell("a", "w", again, 101.0, 12), cell("gone", "w", None, 5.0, 12)]);
+    let new = run(vec![cell("fresh", "w", None, 7.0, 12), cell("a", "w", Some(Side::A), 110.0, 12)]);
+    let found = compare::runs(&base, &new, &everything);
+    let words: Vec<(&str, Word)> = found.rows.iter().map(|row| (row.cell.backend.as_str(), row.word)).collect();
+    assert_eq!(words, [("a", Word::Worse), ("gone", Word::OneSided), ("fresh", Word::OneSided)]);
+    assert!((found.rows[0].ratio.unwrap().value - 1.1).abs() < 1e-3);
+    assert_eq!(found.floors.len(), 1);
+    assert_eq!((found.floors[0].of, found.tested), (Some(Side::A), 1));
+    assert!((found.rows[0].floor.unwrap() - 0.01).abs() < 1e-3);
+    assert_eq!(found.rows[0].worse_by(), Some(found.rows[0].ratio.unwrap().effect()));
+}
+
+#[test]
+fn a_difference_within_the_floor_of_either_run_is_none() {
+    let pair = |first: f64, second: f64| {
+        run(vec![cell("a", "w", None, first, 12), cell("a", "w", Some(Side::Again), second, 12)])
+    };
+    // 3 % slower, where the base's own twin was 5 % off; then the new run's.
+    let found = compare::runs(&pair(100.0, 105.0), &pair(103.0, 103.0), &everything);
+    assert_eq!(found.rows[0].word, Word::NoClearDifference);
+    assert!(found.rows[0].p_corrected.unwrap() < 0.05 && found.rows[0].why.contains("noise floor"));
+    let found = compare::runs(&pair(100.0, 100.0), &pair(103.0, 98.0), &everything);
+    assert_eq!(found.rows[0].word, Word::NoClearDifference);
+    let found = compare::runs(&pair(100.0, 100.0), &pair(103.0, 103.0), &everything);
+    assert_eq!(found.rows[0].word, Word::Worse);
+}
+
+#[test]
+fn the_floor_is_that_of_the_same_boundary_or_else_the_largest() {
+    let twins = |backend: &str, workload: &str, second: f64| {
+        [cell(backend, workload, None, 100.0, 9), cell(backend, workload, Some(Side::Again), second, 9)]
+    };
+    let run = run([twins("a", "w", 102.0), twins("a", "x", 97.0), twins("b", "w", 110.0)].concat());
+    let floors = compare::floors(&run);
+    assert_eq!(floors.len(), 3);
+    let floor = |backend| floor_of(&floors, &name(backend, "any"), Metric::ColdStart).unwrap();
+    assert!((floor("a") - (100.0 / 97.0 - 1.0)).abs() < 1e-3, "{}", floor("a"));
+    assert!((floor("b") - 0.1).abs() < 1e-3 && floor("c") == floor("b"));
+    assert_eq!(floor_of(&floors, &name("a", "w"), Metric::Memory), None);
+    assert!(floors.iter().all(|f| f.sensitivity.is_some_and(|s| s.detectable() < 0.03)));
+}
+
+#[test]
+fn more_rows_ask_for_more_evidence() {
+    let many = |factor: f64| {
+        run((0..40).map(|i| cell("a", &format!("w{i}"), None, if i == 0 { factor } else { 1.0 }, 8)).collect())
+    };
+    let found = compare::runs(&many(1.0), &many(1.02), &everything);
+    assert_eq!(found.tested, 40);
+    let row = &found.rows[0];
+    assert!((row.p_corrected.unwrap() / row.p.unwrap() - 40.0).abs() < 1e-9, "{row:?}");
+    let alone = compare::runs(&many(1.0), &many(1.02), &|cell| cell.workload == "w0");
+    assert_eq!(alone.rows[0].p_corrected, alone.rows[0].p);
+    assert!(alone.rows[0].sensitivity.unwrap().detectable() < row.sensitivity.unwrap().detectable());
+}
+
+#[test]
+fn sides_of_one_run() {
+    let (a, b) = (Some(Side::A), Some(Side::B));
+    let sides = run(vec![
+        cell("x", "w", a, 100.0, 10),
+        cell("x", "w", b, 80.0, 10),
+        cell("y", "w", a, 50.0, 10),
+        cell("y", "w", b, 50.0, 10),
+        cell("y", "w", Some(Side::Again), 50.5, 10),
+    ]);
+    let found = compare::sides(&sides, &everything);
+    let words: Vec<Word> = found.rows.iter().map(|row| row.word).collect();
+    assert_eq!(words, [Word::Better, Word::NoClearDifference]);
+    assert_eq!(found.floors.len(), 1, "the twin is held against side A");
+    assert_eq!(found.floors[0].of, None);
+}
+
+#[test]
+fn what_failed_is_told_and_what_is_not_positive_is_no_ratio() {
+    let mut failed = cell("a", "w", None, 1.0, 8);
+    failed.headlines.clear();
+    let fault = Fault::new(FaultKind::WrongAnswer, "no");
+    failed.verdict = Verdict::Error { faults: vec![CellFault { experiment: Experiment::ColdStart, fault, blocks: 1 }] };
+    let found = compare::runs(&run(vec![cell("a", "w", None, 1.0, 8)]), &run(vec![failed]), &everything);
+    assert_eq!((found.rows[0].word, found.rows[0].why.as_str()), (Word::OneSided, "new: wrong_answer"));
+    let zero = run(vec![cell("a", "w", None, 0.0, 8)]);
+    let found = compare::runs(&zero, &zero, &everything);
+    assert_eq!((found.rows[0].word, found.rows[0].ratio, found.tested), (Word::TooNoisy, None, 0));
+}
