@@ -1,5 +1,7 @@
 //! What a run prints: one line when a cell is done, the table and the sentences at the end.
 
+mod load;
+
 use crate::answer::answer;
 use crate::compare::{self, Compared};
 use crate::rows::{Row, Table, named, tables, verdict_words};
@@ -19,8 +21,11 @@ pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) 
     let tables = tables(run, summary);
     let first = tables.first();
     let mut text = String::new();
-    if let Some(table) = first {
-        text += &format!("{}, case {}\n{}\n", table.workload, table.case, grid(table, color, width.unwrap_or(WIDTH)));
+    let width = width.unwrap_or(WIDTH);
+    if let Some(table) = first.filter(|_| run.plan.load.is_some()) {
+        text += &format!("{}, case {}\n{}", table.workload, table.case, load::table(table, color, width));
+    } else if let Some(table) = first {
+        text += &format!("{}, case {}\n{}\n", table.workload, table.case, grid(table, color, width));
         text +=
             "cold start: median, then [95 % interval] or lowest … highest block; memory: PSS of one more instance\n";
     }
@@ -55,7 +60,8 @@ fn errors(summary: &Summary) -> String {
     text
 }
 
-fn grid(table: &Table, color: bool, width: u16) -> String {
+/// A grid without rows. `color` writes ANSI escapes.
+fn empty_grid(color: bool, width: u16) -> Grid {
     let mut grid = Grid::new();
     grid.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     if color {
@@ -63,6 +69,21 @@ fn grid(table: &Table, color: bool, width: u16) -> String {
     } else {
         grid.force_no_tty();
     }
+    grid
+}
+
+/// Little space between columns, so that seven of them fit a terminal of 80; those of numbers end at the right.
+fn right_aligned(grid: &mut Grid, numbers: impl Fn(usize) -> bool) {
+    for (i, column) in grid.column_iter_mut().enumerate() {
+        column.set_padding((u16::from(i == 0), 1));
+        if numbers(i) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn grid(table: &Table, color: bool, width: u16) -> String {
+    let mut grid = empty_grid(color, width);
     let heads = ["boundary", "guest", "cold", "spread", "warm", "memory", "calls", "verdict"];
     let shown = |i: &usize| *i != SPREAD || width >= SPREAD_WIDTH;
     let numbers = |i: &usize| (COLD_START..VERDICT).contains(i) && *i != SPREAD;
@@ -72,15 +93,7 @@ fn grid(table: &Table, color: bool, width: u16) -> String {
         let fields = fields(row);
         grid.add_row(columns.iter().map(|i| fields[*i].clone()).collect::<Vec<Field>>());
     }
-    for (at, i) in columns.iter().enumerate() {
-        if let Some(column) = grid.column_mut(at) {
-            // Little space between columns: seven of them must fit a terminal of 80.
-            column.set_padding((u16::from(at == 0), 1));
-            if numbers(i) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-    }
+    right_aligned(&mut grid, |at| numbers(&columns[at]));
     grid.trim_fmt()
 }
 

@@ -232,6 +232,43 @@ fn hostile_names_stay_text() {
 }
 
 #[test]
+fn load_has_its_own_first_screen_section_and_plots() {
+    let (run, records) = fixture::load::run();
+    let html = rendered(&run, records);
+    let rows = all(&html, "table.headline tr[data-load]");
+    assert_eq!(rows.len(), 12);
+    let pooled = rows.iter().find(|row| row.attr("data-load") == Some("wasmtime/pooling/wasm")).unwrap();
+    let pooled = text(*pooled);
+    assert!(pooled.contains("/s") && pooled.contains("p99") && pooled.contains("a failed start"), "{pooled}");
+    // Three plots of curves, one a guest, one of bursts and one of density, each twice.
+    assert_eq!(all(&html, "#open-loop").len(), 1);
+    assert_eq!(all(&html, "svg[aria-label^='p99 latency']").len(), 6);
+    assert_eq!(all(&html, "svg[aria-label^='Time to all']").len(), 2);
+    assert_eq!(all(&html, "svg[aria-label^='Median start']").len(), 2);
+    let bounds: Vec<String> = all(&html, "tr[data-density]").into_iter().map(text).collect();
+    assert!(bounds.iter().any(|row| row.contains("backend_failed: no slot is free")), "{bounds:?}");
+    assert!(bounds.iter().any(|row| row.contains("2,048 memory")), "{bounds:?}");
+    assert!(all(&html, "#cold-start, #memory, #throughput").is_empty());
+    let lead = text(all(&html, ".answer p.lead")[0]);
+    assert!(lead.starts_with("Under warm:2 , the highest rate of echo that held"), "{lead}");
+}
+
+#[test]
+fn a_run_without_load_has_no_word_of_it() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    assert!(all(&html, "#load, #burst, #density, #open-loop").is_empty());
+}
+
+#[test]
+fn the_terminal_shows_load() {
+    let (run, records) = fixture::load::run();
+    let summary = summarise(&run, records);
+    let table = isobench_report::terminal::table(&run, &summary, false, Some(120));
+    insta::assert_snapshot!("terminal_load", table.lines().take(34).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
 fn the_terminal_shows_the_same_rows() {
     let (run, records) = fixture::run(1);
     let summary = summarise(&run, records);
