@@ -66,11 +66,11 @@ fn held(curve: &LoadCurve) -> Option<f64> {
 pub fn bound(by: BoundBy) -> &'static str {
     match by {
         BoundBy::Memory => "memory",
-        BoundBy::Count => "the most asked for",
+        BoundBy::Count => "count",
         BoundBy::StartTime => "slow starts",
-        BoundBy::Deadline => "a deadline",
-        BoundBy::Failure => "a failed start",
-        BoundBy::Time => "the visit's time",
+        BoundBy::Deadline => "deadline",
+        BoundBy::Failure => "failed start",
+        BoundBy::Time => "time",
     }
 }
 

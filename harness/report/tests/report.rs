@@ -239,7 +239,7 @@ fn load_has_its_own_first_screen_section_and_plots() {
     assert_eq!(rows.len(), 12);
     let pooled = rows.iter().find(|row| row.attr("data-load") == Some("wasmtime/pooling/wasm")).unwrap();
     let pooled = text(*pooled);
-    assert!(pooled.contains("/s") && pooled.contains("p99") && pooled.contains("a failed start"), "{pooled}");
+    assert!(pooled.contains("/s") && pooled.contains("p99") && pooled.contains("failed start"), "{pooled}");
     // Three plots of curves, one a guest, one of bursts and one of density, each twice.
     assert_eq!(all(&html, "#open-loop").len(), 1);
     assert_eq!(all(&html, "svg[aria-label^='p99 latency']").len(), 6);

@@ -27,7 +27,7 @@ pub(super) fn visit(
     let rates: Vec<(u64, Option<u32>)> = match &asked.rates {
         Rates::Fixed(rates) => rates.iter().map(|&rate| (rate, None)).collect(),
         Rates::Sweep(percents) => {
-            let capacity = capacity_mhz(request, deployment, case, asked.policy)?;
+            let capacity = capacity_mhz(request, deployment, case, asked.policy, asked.most_instances)?;
             percents.iter().map(|&percent| (capacity * u64::from(percent) / 100, Some(percent))).collect()
         }
     };
@@ -47,20 +47,18 @@ pub(super) fn visit(
 
 /// What a cell answers, in millihertz, when it is never left without a request: by the same threads and the same
 /// bookkeeping as under load, so that no rate is asked for that the generator itself cannot keep. A kept instance is
-/// taken to answer as a warm one does; of fresh ones there are as many as processors.
+/// taken to answer as a warm one does, and as many as processors to keep those busy.
 fn capacity_mhz(
     request: &BlockRequest,
     deployment: &dyn Deployment,
     case: &Case,
     policy: Policy,
+    most: u32,
 ) -> Result<u64, Fault> {
-    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let policy = match policy {
-        Policy::KeepAlive(_) => Policy::Warm(processors),
-        other => other,
-    };
+    let processors = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    let policy = if let Policy::KeepAlive(_) = policy { Policy::Warm(processors()) } else { policy };
     let source = Source::Endless(CALIBRATION);
-    let ran = run(request, deployment, case, policy, threads(policy, processors), source)?;
+    let ran = run(request, deployment, case, policy, threads(policy, most), source)?;
     let per_second = ran.latencies.len() as f64 / ran.took.as_secs_f64();
     Ok((per_second * 1e3) as u64)
 }
