@@ -36,7 +36,7 @@ pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) 
     text += &errors(summary);
     text.push('\n');
     if let Some(sides) = Compared::sides(run, summary, &|_| true) {
-        text += &format!("\nA against B (the table above shows A)\n{}", compare::text(&sides, color, width));
+        text += &format!("\nA against B (the table above shows A)\n{}", compare::text(&sides, color, Some(width)));
     }
     text
 }
