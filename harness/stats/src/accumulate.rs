@@ -116,7 +116,8 @@ impl<'a> Accumulator<'a> {
             };
             cells.push(cell::summarise(&context, data));
         }
-        Summary { cells, samples: self.samples, defects: self.defects }
+        let calibration_ns = usual.calibration_ns;
+        Summary { cells, samples: self.samples, calibration_ns, defects: self.defects }
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Comparison {
     pub rows: Vec<Row>,
     /// Noise floors of the base and of the new run, from their A/A cells.
     pub floors: Vec<Floor>,
+    /// How many times as long the calibration loop, the same work always, took in the new run: what two runs say of the
+    /// machine itself. Absent within one run, and where one of two has no calibration.
+    pub machine: Option<Ratio>,
     /// Rows that were tested, for which p is corrected.
     pub tested: usize,
 }
@@ -49,7 +52,8 @@ pub struct Row {
     pub p: Option<f64>,
     /// The same, corrected for the number of rows that were tested.
     pub p_corrected: Option<f64>,
-    /// Differences up to this ratio − 1 are what two identical things showed; absent without A/A cells.
+    /// Differences up to this ratio − 1 are what two identical things showed within a run, and of times also what the
+    /// calibration loop showed between two; absent without A/A cells and calibration.
     pub floor: Option<f64>,
     /// What could have been found, the correction and the floor included; absent with too few blocks.
     pub sensitivity: Option<Sensitivity>,
@@ -167,14 +171,15 @@ pub fn runs(base: &Summary, new: &Summary, wanted: &dyn Fn(&Cell) -> bool) -> Co
     let of = |side, summary| floors(summary).into_iter().map(move |floor| Floor { of: Some(side), ..floor });
     let floors: Vec<Floor> = of(Side::A, base).chain(of(Side::B, new)).collect();
     let cells = |summary| -> Vec<&CellSummary> { side(summary, None).filter(|c| wanted(&c.cell)).collect() };
-    compare(&cells(base), &cells(new), floors, false)
+    let machine = base.calibration_ns.zip(new.calibration_ns).map(|(b, n)| Ratio { value: n / b, interval: None });
+    compare(&cells(base), &cells(new), floors, Around { machine, interleaved: false })
 }
 
 /// Compares the sides A and B of one run.
 pub fn sides(run: &Summary, wanted: &dyn Fn(&Cell) -> bool) -> Comparison {
     let cells =
         |wanted_side| -> Vec<&CellSummary> { side(run, Some(wanted_side)).filter(|c| wanted(&c.cell)).collect() };
-    compare(&cells(Side::A), &cells(Side::B), floors(run), true)
+    compare(&cells(Side::A), &cells(Side::B), floors(run), Around { machine: None, interleaved: true })
 }
 
 /// Every pair of cells that are the same thing twice (A/A), and what they differed by.
@@ -220,13 +225,30 @@ fn side(summary: &Summary, wanted: Option<Side>) -> impl Iterator<Item = &CellSu
     })
 }
 
+/// What stands around all rows.
+#[derive(Clone, Copy)]
+struct Around {
+    /// See [`Comparison::machine`].
+    machine: Option<Ratio>,
+    /// The blocks of both sides took turns in one run.
+    interleaved: bool,
+}
+
+impl Around {
+    /// Differences up to this are none: what identical things showed within a run, or the machine between two.
+    fn floor(self, floors: &[Floor], cell: &Cell, metric: Metric) -> Option<f64> {
+        let machine = self.machine.filter(|_| metric != Metric::Memory).map(Ratio::effect);
+        [floor_of(floors, cell, metric), machine].into_iter().flatten().max_by(f64::total_cmp)
+    }
+}
+
 /// A row before it is judged, with the blocks behind it.
 struct Pair<'a> {
     row: Row,
     blocks: Option<(&'a [f64], &'a [f64])>,
 }
 
-fn compare(base: &[&CellSummary], new: &[&CellSummary], floors: Vec<Floor>, interleaved: bool) -> Comparison {
+fn compare(base: &[&CellSummary], new: &[&CellSummary], floors: Vec<Floor>, around: Around) -> Comparison {
     let find = |cells: &[&'_ CellSummary], cell: &Cell| cells.iter().position(|c| c.cell == *cell);
     let only_new = new.iter().filter(|n| find(base, &n.cell).is_none());
     let pairs =
@@ -239,14 +261,14 @@ fn compare(base: &[&CellSummary], new: &[&CellSummary], floors: Vec<Floor>, inte
     let rows = tested.len();
     for (pair, corrected) in tested.iter_mut().zip(corrected) {
         pair.row.p_corrected = Some(corrected);
-        pair.row.floor = floor_of(&floors, &pair.row.cell, pair.row.metric);
+        pair.row.floor = around.floor(&floors, &pair.row.cell, pair.row.metric);
         pair.row.sensitivity = pair.blocks.and_then(|(base, new)| Sensitivity::of(base, new, rows, pair.row.floor));
     }
     let mut rows_judged: Vec<Row> = Vec::new();
     for Pair { mut row, .. } in pairs {
-        row.floor = floor_of(&floors, &row.cell, row.metric);
+        row.floor = around.floor(&floors, &row.cell, row.metric);
         if row.base.is_some() && row.new.is_some() {
-            (row.word, row.why) = judge(&row, rows, interleaved);
+            (row.word, row.why) = judge(&row, rows, around.interleaved);
         }
         rows_judged.push(row);
     }
@@ -257,7 +279,7 @@ fn compare(base: &[&CellSummary], new: &[&CellSummary], floors: Vec<Floor>, inte
         let by_p = p(a).partial_cmp(&p(b)).unwrap_or(std::cmp::Ordering::Equal);
         group(a).cmp(&group(b)).then(by_p).then(size(b).total_cmp(&size(a)))
     });
-    Comparison { rows: rows_judged, floors, tested: rows }
+    Comparison { rows: rows_judged, floors, machine: around.machine, tested: rows }
 }
 
 /// A cell's metric on both sides; nothing where neither has a number.

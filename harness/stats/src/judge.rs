@@ -34,7 +34,11 @@ pub(crate) fn judge(row: &Row, rows: usize, interleaved: bool) -> (Word, String)
     let within_floor = row.floor.is_some_and(|floor| ratio.effect() <= floor);
     if called && !within_floor {
         let better = (ratio.value > 1.0) == row.metric.more_is_better();
-        let why = if row.floor.is_none() { "no A/A cells: no noise floor to hold it against" } else { "" };
+        let why = match (row.floor, said) {
+            (None, _) => "no A/A cells: no noise floor to hold it against",
+            (_, Some(_)) => "noisy, but both sides took turns in it",
+            (_, None) => "",
+        };
         return (if better { Word::Better } else { Word::Worse }, why.into());
     }
     let floor = if called { ", within the noise floor" } else { "" };
@@ -114,6 +118,17 @@ mod tests {
         }
         assert_eq!(judge(&eight, 321, false).0, Word::TooNoisy);
         assert_eq!(judge(&eight, 322, false).0, Word::TooFewBlocks);
+    }
+
+    #[test]
+    fn noise_that_both_sides_took_turns_in_leaves_the_test_standing() {
+        let mut noisy = row(Metric::ColdStart, 1.3, (1.2, 1.4), 0.001);
+        for side in [&mut noisy.base, &mut noisy.new] {
+            side.as_mut().unwrap().flags = vec![Flag::Noisy];
+        }
+        assert_eq!(judge(&noisy, 4, false).0, Word::TooNoisy);
+        let (word, why) = judge(&noisy, 4, true);
+        assert!(word == Word::Worse && why.contains("noisy"), "{why}");
     }
 
     proptest! {

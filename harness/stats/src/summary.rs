@@ -19,6 +19,9 @@ pub struct Summary {
     pub cells: Vec<CellSummary>,
     /// Samples that went in, those kept out of the headline included; calls counted by histograms are not among them.
     pub samples: u64,
+    /// How long the calibration loop takes on an undisturbed block (see [`crate::noise::Reference`]), nanoseconds; absent
+    /// where the run has none.
+    pub calibration_ns: Option<f64>,
     /// What could not be used, and why: a histogram that does not decode, a line for a cell that `run.json` lacks.
     pub defects: Vec<String>,
 }

@@ -42,7 +42,7 @@ fn cell(backend: &str, workload: &str, side: Option<Side>, value: f64, blocks: u
 }
 
 fn run(cells: Vec<CellSummary>) -> Summary {
-    Summary { cells, samples: 0, defects: vec![] }
+    Summary { cells, samples: 0, calibration_ns: None, defects: vec![] }
 }
 
 fn everything(_: &Cell) -> bool {
@@ -78,6 +78,22 @@ fn a_difference_within_the_floor_of_either_run_is_none() {
     assert_eq!(found.rows[0].word, Word::NoClearDifference);
     let found = compare::runs(&pair(100.0, 100.0), &pair(103.0, 103.0), &everything);
     assert_eq!(found.rows[0].word, Word::Worse);
+}
+
+#[test]
+fn a_slower_machine_is_not_taken_for_a_slower_cell() {
+    let with = |calibration_ns, value| Summary {
+        calibration_ns: Some(calibration_ns),
+        ..run(vec![cell("a", "w", None, value, 12)])
+    };
+    let found = compare::runs(&with(2e6, 100.0), &with(2.3e6, 112.0), &everything);
+    assert!((found.machine.unwrap().value - 1.15).abs() < 1e-9 && (found.rows[0].floor.unwrap() - 0.15).abs() < 1e-9);
+    assert!(!found.rows[0].word.is_difference(), "12 % slower on a machine that is 15 % slower");
+    let found = compare::runs(&with(2e6, 100.0), &with(2.01e6, 112.0), &everything);
+    assert_eq!(found.rows[0].word, Word::Worse);
+    let mut memory = [with(2e6, 100.0), with(2.3e6, 112.0)];
+    memory.iter_mut().for_each(|run| run.cells[0].headlines[0].metric = Metric::Memory);
+    assert_eq!(compare::runs(&memory[0], &memory[1], &everything).rows[0].word, Word::Worse, "speed is not size");
 }
 
 #[test]

@@ -131,9 +131,14 @@ impl Compared {
         })
     }
 
-    /// What identical things differed by, in one sentence.
+    /// What identical things differed by, within a run and, where there are two, between them.
     pub fn floor(&self) -> String {
-        floor_sentence(&self.comparison.floors)
+        let machine = self.comparison.machine.map(|ratio| {
+            let by = units::percent(ratio.effect());
+            let how = if ratio.value >= 1.0 { "longer" } else { "shorter" };
+            format!(" The calibration loop, always the same work, took {by} {how} in the new run: that much of a time is the machine.")
+        });
+        floor_sentence(&self.comparison.floors) + &machine.unwrap_or_default()
     }
 }
 

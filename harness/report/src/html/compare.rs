@@ -24,6 +24,7 @@ pub fn compare_page(compared: &Compared) -> String {
                     @if let Some(sensitivity) = compared.sensitivity() { p { (prose(&sensitivity)) } }
                 }
             }
+            h2 id="environment" { "What differs around the numbers" }
             (environment(compared))
             h2 id="rows" { "Row by row" }
             (rows(compared))
@@ -40,9 +41,12 @@ pub fn section(compared: &Compared) -> Markup {
             h2 { "A against B" }
             (sides(compared))
             p { (compared.outcome()) }
-            p.read { "Blocks of both took turns in this run. The tables below show side A." }
+            p.read { "Blocks of both took turns in this run. What stands below this section is side A alone." }
+            h3 { "What differs around the numbers" }
             (environment(compared))
+            h3 { "Row by row" }
             (rows(compared))
+            h2 { "Side A" }
         }
     }
 }
@@ -60,7 +64,6 @@ fn sides(compared: &Compared) -> Markup {
 fn environment(compared: &Compared) -> Markup {
     let around = if compared.interleaved { "the two sides" } else { "the two runs" };
     html! {
-        h2 id="environment" { "What differs around the numbers" }
         @if compared.differences.is_empty() {
             p { "Nothing that isobench records of " (around) "." }
         } @else {
