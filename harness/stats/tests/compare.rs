@@ -6,6 +6,8 @@ use isobench_core::words::{Cell, Experiment, Guest, Model, Side};
 use isobench_stats::compare::{self, Word, floor_of};
 use isobench_stats::noise::Circumstances;
 use isobench_stats::{CellSummary, Estimate, Headline, Metric, Summary, Verdict};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 fn name(backend: &str, workload: &str) -> Cell {
     Cell {
@@ -123,6 +125,37 @@ fn more_rows_ask_for_more_evidence() {
     let alone = compare::runs(&many(1.0), &many(1.02), &|cell| cell.workload == "w0");
     assert_eq!(alone.rows[0].p_corrected, alone.rows[0].p);
     assert!(alone.rows[0].sensitivity.unwrap().detectable() < row.sensitivity.unwrap().detectable());
+}
+
+/// Blocks that differ by a standard deviation of 3 %: a sum of twelve uniform values is as good as normal.
+fn noisy_cell(rng: &mut ChaCha8Rng, workload: &str, side: Option<Side>) -> CellSummary {
+    let mut cell = cell("a", workload, side, 100.0, 10);
+    let mut normal = || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+    cell.headlines[0].by_block.iter_mut().for_each(|value| *value = 100.0 * (0.03 * normal()).exp());
+    cell
+}
+
+#[test]
+fn where_nothing_changed_few_comparisons_call_anything_different() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let (mut bare, mut with_floor) = (0, 0);
+    for _ in 0..400 {
+        let mut one = || {
+            let cells = (0..8).map(|i| noisy_cell(&mut rng, &format!("w{i}"), None)).collect::<Vec<CellSummary>>();
+            run([cells, vec![noisy_cell(&mut rng, "w0", Some(Side::Again))]].concat())
+        };
+        let (base, new) = (one(), one());
+        // The same blocks with and without their A/A pair: only then must a floor leave no more than there was.
+        let without = |all: &Summary| run(all.cells.iter().filter(|c| c.side.is_none()).cloned().collect());
+        let alarm = |base: &Summary, new: &Summary| {
+            compare::runs(base, new, &everything).rows.iter().any(|row| row.word.is_difference())
+        };
+        let (plain, held) = (alarm(&without(&base), &without(&new)), alarm(&base, &new));
+        assert!(plain || !held, "a noise floor never adds a difference");
+        (bare, with_floor) = (bare + u32::from(plain), with_floor + u32::from(held));
+    }
+    // 5 % is promised; of 400 comparisons that is 20, and up to 29 would be luck in 98 of 100 cases.
+    assert!(bare <= 29, "{bare} of 400, {with_floor} with a noise floor");
 }
 
 #[test]
