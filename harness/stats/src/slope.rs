@@ -39,6 +39,14 @@ mod tests {
     }
 
     #[test]
+    fn the_published_example() {
+        // Sen 1968, the example of the paper: a slope of 4.
+        let (t, y) = ([1.0, 2.0, 3.0, 4.0, 10.0, 12.0, 18.0], [9.0, 15.0, 19.0, 20.0, 45.0, 55.0, 78.0]);
+        let points: Vec<(f64, f64)> = t.into_iter().zip(y).collect();
+        assert_eq!(theil_sen(&points), Some(Line { slope: 4.0, fixed: 6.0 }));
+    }
+
+    #[test]
     fn no_slope_without_two_counts() {
         assert_eq!(theil_sen(&[]), None);
         assert_eq!(theil_sen(&[(1.0, 2.0), (1.0, 3.0)]), None);

@@ -332,3 +332,36 @@ fn a_million_samples_stream_through() {
     assert_eq!(summary.samples, 1_000_000);
     assert!(summary.cells.iter().all(|c| c.warm_call.as_ref().is_some_and(|w| w.tail.p999.is_some())));
 }
+
+/// `jHiccup-2.0.7S.logV2.hlog` is a log of 62 intervals from HdrHistogram's own tests (github.com/HdrHistogram/HdrHistogram,
+/// `src/test/resources/org/HdrHistogram`; public domain, CC0). What must be found in it is what
+/// `HistogramLogReaderWriterTest.jHiccupV2Log` there asks of its reader.
+#[test]
+fn the_log_of_hdr_histograms_own_tests() {
+    let log = include_str!("data/jHiccup-2.0.7S.logV2.hlog");
+    let intervals: Vec<(f64, &str)> = log
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
+        .map(|line| (line.split(',').next().unwrap().parse().unwrap(), line.rsplit(',').next().unwrap()))
+        .collect();
+    let found = |from: f64, to: f64| {
+        let within = intervals.iter().filter(|(begin, _)| (from..to).contains(begin));
+        let cell = only_cell(within.zip(0..).map(|((_, hdr), block)| {
+            let hdr = hdr.to_string();
+            Record::Histogram(record::Histogram {
+                cell: 0,
+                block,
+                n: 1,
+                mode: Mode::Warm,
+                calls: 1,
+                elapsed_ns: 1,
+                hdr,
+            })
+        }));
+        let warm = cell.throughput_at(Mode::Warm, 1).unwrap();
+        (warm.blocks, warm.latency.n, warm.latency.p999, warm.latency.max)
+    };
+    assert_eq!(found(0.0, f64::INFINITY), (62, 48_761, Some(1_745_879_039), 1_796_210_687));
+    assert_eq!(found(5.0, 20.0), (15, 11_664, Some(1_536_163_839), 1_544_552_447));
+    assert_eq!(found(40.0, 60.0), (20, 15_830, Some(1_779_433_471), 1_796_210_687));
+}
