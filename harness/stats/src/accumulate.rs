@@ -7,6 +7,7 @@ use crate::noise::Reference;
 use crate::summary::Summary;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use isobench_core::record::{self, BlockRecord, Mode, Record, SampleFlag};
 use isobench_core::run::{CellFault, RunFile};
@@ -15,6 +16,9 @@ use std::collections::BTreeMap;
 
 /// Most defects that a summary lists; a file of nothing else must not become a page of nothing else.
 const DEFECTS: usize = 20;
+
+/// Significant digits of added latencies: those of the files.
+const LATENCY_DIGITS: u8 = 3;
 
 /// Takes records one at a time and gives the summary at the end. What it keeps is the values: 8 bytes a sample.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ pub(crate) struct Visits {
     /// Calls per second of each block.
     pub rates: Vec<f64>,
     /// All latencies, added up.
-    pub latency: Option<hdrhistogram::Histogram<u64>>,
+    pub latency: Option<Histogram<u64>>,
 }
 
 impl<'a> Accumulator<'a> {
@@ -184,10 +188,12 @@ impl CellData {
         }
         let latency = decoded(&visit.hdr)?;
         let visits = self.throughput.entry((visit.mode, visit.n)).or_default();
-        match &mut visits.latency {
-            Some(sum) => sum.add(&latency).map_err(|e| format!("of another range: {e}"))?,
-            None => visits.latency = Some(latency),
-        }
+        let sum = match &mut visits.latency {
+            Some(sum) => sum,
+            // A new one grows as needed; a block's own has that block's range.
+            none => none.insert(Histogram::new(LATENCY_DIGITS).map_err(|e| e.to_string())?),
+        };
+        sum.add(&latency).map_err(|e| format!("of another range: {e}"))?;
         visits.rates.push(visit.calls as f64 * 1e9 / visit.elapsed_ns as f64);
         self.blocks.insert(visit.block);
         Ok(())

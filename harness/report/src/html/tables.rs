@@ -7,6 +7,7 @@ use isobench_core::record::{Mode, YARDSTICKS};
 use isobench_core::run::RunFile;
 use isobench_stats::noise::Tally;
 use isobench_stats::quantile::samples_needed;
+use isobench_stats::spread::{INTERVAL_BLOCKS, interval_blocks};
 use isobench_stats::{CellSummary, Estimate, Measure, Spread, Summary, Verdict};
 use maud::{Markup, html};
 
@@ -32,7 +33,7 @@ pub fn headline(table: &Table) -> Markup {
             }
         }
         p.note {
-            "[a, b] is a 95 % interval from resampling at least 8 blocks (20 for a p99); a … b is the lowest and highest of fewer blocks and \
+            "[a, b] is a 95 % interval from at least " (INTERVAL_BLOCKS) " blocks (" (interval_blocks(0.99)) " for a p99); a … b is the lowest and highest of fewer blocks and \
              claims nothing; without either, one block. A p99 needs 100 samples. Rows by rising cold start."
             @if first_starts { " In-process models show starts after a process's first, which has " a href="#cells" { "a row of its own" } "." }
         }

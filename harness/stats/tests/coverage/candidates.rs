@@ -2,7 +2,7 @@
 //! one. A bootstrap draws blocks with replacement; `times` says how often each was drawn.
 
 use isobench_stats::quantile::quantile;
-use puruspe::{betai, erf, invbetai, inverf};
+use puruspe::{erf, invbetai, inverf};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -26,6 +26,8 @@ pub fn repeat(sorted: &[f64], times: &[u8]) -> Vec<f64> {
 /// All samples, sorted, each with its block; blocks weigh the same.
 pub struct Pool {
     points: Vec<(f64, usize)>,
+    /// Where each block's samples stand among them.
+    places: Vec<Vec<usize>>,
     sizes: Vec<usize>,
 }
 
@@ -34,7 +36,9 @@ impl Pool {
         let of = |(b, block): (usize, &Vec<f64>)| block.iter().map(move |value| (*value, b)).collect::<Vec<_>>();
         let mut points: Vec<(f64, usize)> = blocks.iter().enumerate().flat_map(of).collect();
         points.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        Pool { points, sizes: blocks.iter().map(Vec::len).collect() }
+        let mut places = vec![Vec::new(); blocks.len()];
+        points.iter().enumerate().for_each(|(place, (_, block))| places[*block].push(place));
+        Pool { points, places, sizes: blocks.iter().map(Vec::len).collect() }
     }
 
     /// Quantiles at rising `levels`, each block counted so many times.
@@ -47,16 +51,20 @@ impl Pool {
 
     /// The same for blocks drawn and, in each of those, samples drawn.
     pub fn hierarchical<const N: usize>(&self, times: &[u8], rng: &mut ChaCha8Rng, levels: [f64; N]) -> [f64; N] {
-        // Where each block's samples stand among all.
-        let mut places = vec![Vec::new(); self.sizes.len()];
-        self.points.iter().enumerate().for_each(|(at, (_, block))| places[*block].push(at));
         let mut weights = vec![0.0; self.points.len()];
-        for (places, times) in places.iter().zip(times) {
+        for (places, times) in self.places.iter().zip(times) {
             let n = places.len();
             let weight = 1.0 / (n * self.sizes.len()) as f64;
             (0..n * usize::from(*times)).for_each(|_| weights[places[rng.random_range(0..n)]] += weight);
         }
         walk(self.points.iter().zip(weights).map(|((value, _), weight)| (*value, weight)), levels)
+    }
+
+    /// The median if every sample counts once, so that a long block outvotes the others.
+    pub fn pooled_median(&self, times: &[u8]) -> f64 {
+        let drawn: usize = self.sizes.iter().zip(times).map(|(n, times)| n * usize::from(*times)).sum();
+        let weigh = |(value, block): &(f64, usize)| (*value, f64::from(times[*block]) / drawn as f64);
+        walk(self.points.iter().map(weigh), [0.5])[0]
     }
 
     fn quantile(&self, q: f64) -> f64 {
@@ -73,11 +81,6 @@ impl Pool {
             value
         };
         (0..self.sizes.len()).map(&mut one).collect()
-    }
-
-    /// Kish's effective sample size.
-    fn kish(&self) -> f64 {
-        (self.sizes.len() as f64).powi(2) / self.sizes.iter().map(|n| 1.0 / *n as f64).sum::<f64>()
     }
 }
 
@@ -200,29 +203,6 @@ pub fn woodruff(blocks: &[Vec<f64>], pool: &Pool, q: f64) -> Ends {
     let shares = shares(blocks, pool.quantile(q));
     let half = student_t(shares.len() as f64 - 1.0) * mean(&shares, &vec![1; shares.len()]).1;
     (pool.quantile(q - half), pool.quantile(q + half))
-}
-
-/// Woodruff's interval with Clopper and Pearson's of a share at the effective sample size: Korn and Graubard, "Confidence
-/// Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data", Survey Methodology 24, 1998.
-pub fn korn_graubard(blocks: &[Vec<f64>], pool: &Pool, q: f64) -> Ends {
-    let shares = shares(blocks, pool.quantile(q));
-    let variance = mean(&shares, &vec![1; shares.len()]).1.powi(2);
-    let kish = pool.kish();
-    let ratio = student_t((kish - 1.0).max(1.0)) / student_t(shares.len() as f64 - 1.0);
-    let n = if variance > 0.0 { (q * (1.0 - q) / variance * ratio * ratio).min(kish) } else { kish };
-    let low = solve(|p| betai(n * q, n - n * q + 1.0, p) < TAIL);
-    let high = solve(|p| betai(n * q + 1.0, n - n * q, p) < 1.0 - TAIL);
-    (pool.quantile(low), pool.quantile(high))
-}
-
-/// Where what holds at 0 ceases to.
-fn solve(holds: impl Fn(f64) -> bool) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..40 {
-        let middle = (low + high) / 2.0;
-        if holds(middle) { low = middle } else { high = middle }
-    }
-    low
 }
 
 /// Order statistics about the median, as far out as it takes for 95 %.

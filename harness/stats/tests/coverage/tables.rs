@@ -1,8 +1,8 @@
 //! The tables of docs/METHODOLOGY.md.
 
 use crate::candidates::{
-    Ends, Pool, TAIL, bca, draw, korn_graubard, order_statistics, percentile, repeat, student, studentised_median,
-    studentised_share, woodruff,
+    Ends, Pool, TAIL, bca, draw, order_statistics, percentile, repeat, student, studentised_median, studentised_share,
+    woodruff,
 };
 use crate::world::{SETS, WORLDS, World, blocks, medians, rng};
 use crate::{coverage, median, p90, ratio_coverage};
@@ -12,7 +12,7 @@ use isobench_stats::{Estimate, Spread, metric};
 const COUNTS: [usize; 6] = [3, 5, 8, 12, 20, 40];
 
 /// Resamplings of each bootstrap.
-const DRAWS: usize = 400;
+const DRAWS: usize = 200;
 
 const OF_MEDIAN: [&str; 7] = [
     "percentile bootstrap of the pooled median",
@@ -24,14 +24,15 @@ const OF_MEDIAN: [&str; 7] = [
     "Student's t of the mean",
 ];
 
-const OF_TAIL: [&str; 6] = [
+const OF_TAIL: [&str; 5] = [
     "percentile cluster bootstrap",
     "BCa cluster bootstrap",
     "hierarchical bootstrap",
     "Woodruff, studentised bootstrap",
-    "Woodruff, Korn and Graubard",
     "**Woodruff, Student's t**",
 ];
+
+const LEVELS: [f64; 2] = [0.9, 0.99];
 
 /// Data sets of one world and one number of blocks that each candidate covered, in the order of the names, p50, p90 and p99.
 fn covered(world: &World, count: usize) -> Vec<u32> {
@@ -41,9 +42,14 @@ fn covered(world: &World, count: usize) -> Vec<u32> {
         let mut rng = rng(!set);
         let blocks = blocks(world, count, set);
         let draws: Vec<Vec<u8>> = (0..DRAWS).map(|_| draw(&mut rng, count)).collect();
-        let mut found = of_median(&blocks, &draws, truth.pooled_median, truth.median);
-        for (q, truth) in [(0.9, truth.p90), (0.99, truth.p99)] {
-            found.extend(of_tail(&blocks, &draws, q, &mut rng).into_iter().map(|ends| (ends, truth)));
+        let pool = Pool::new(&blocks);
+        let mut found = of_median(&blocks, &pool, &draws, truth.pooled_median, truth.median);
+        let drawn: Vec<[f64; 2]> = draws.iter().map(|times| pool.quantiles(times, LEVELS)).collect();
+        let twice: Vec<[f64; 2]> = draws.iter().map(|times| pool.hierarchical(times, &mut rng, LEVELS)).collect();
+        for (i, truth) in [truth.p90, truth.p99].into_iter().enumerate() {
+            let level = |values: &[[f64; 2]]| values.iter().map(|v| v[i]).collect();
+            let found_here = of_tail(&blocks, &pool, LEVELS[i], level(&drawn), level(&twice), &draws);
+            found.extend(found_here.into_iter().map(|ends| (ends, truth)));
         }
         for (covered, (ends, truth)) in covered.iter_mut().zip(found) {
             *covered += u32::from(ends.is_some_and(|(low, high)| low <= truth && truth <= high));
@@ -52,14 +58,10 @@ fn covered(world: &World, count: usize) -> Vec<u32> {
     covered
 }
 
-fn of_median(blocks: &[Vec<f64>], draws: &[Vec<u8>], pooled: f64, truth: f64) -> Vec<(Option<Ends>, f64)> {
+fn of_median(blocks: &[Vec<f64>], pool: &Pool, draws: &[Vec<u8>], pooled: f64, truth: f64) -> Vec<(Option<Ends>, f64)> {
     let values = sorted(&medians(blocks));
     let estimate = quantile(&values, 0.5);
-    // Today's name for it: every sample counts once, so that a long block outvotes the others.
-    let all = |times: &Vec<u8>| {
-        let drawn: Vec<f64> = blocks.iter().zip(times).flat_map(|(b, times)| b.repeat(usize::from(*times))).collect();
-        quantile(&sorted(&drawn), 0.5)
-    };
+    let mut all: Vec<f64> = draws.iter().map(|times| pool.pooled_median(times)).collect();
     let mut drawn: Vec<f64> = draws.iter().map(|times| quantile(&repeat(&values, times), 0.5)).collect();
     let without: Vec<f64> =
         (0..values.len()).map(|i| quantile(&[&values[..i], &values[i + 1..]].concat(), 0.5)).collect();
@@ -68,7 +70,7 @@ fn of_median(blocks: &[Vec<f64>], draws: &[Vec<u8>], pooled: f64, truth: f64) ->
         _ => None,
     };
     vec![
-        (Some(percentile(&mut draws.iter().map(all).collect::<Vec<_>>(), TAIL)), pooled),
+        (Some(percentile(&mut all, TAIL)), pooled),
         (Some(percentile(&mut drawn, TAIL)), truth),
         (Some(bca(&mut drawn, estimate, &without, TAIL)), truth),
         (studentised_median(&values, draws), truth),
@@ -78,18 +80,21 @@ fn of_median(blocks: &[Vec<f64>], draws: &[Vec<u8>], pooled: f64, truth: f64) ->
     ]
 }
 
-fn of_tail(blocks: &[Vec<f64>], draws: &[Vec<u8>], q: f64, rng: &mut rand_chacha::ChaCha8Rng) -> Vec<Option<Ends>> {
-    let pool = Pool::new(blocks);
+fn of_tail(
+    blocks: &[Vec<f64>],
+    pool: &Pool,
+    q: f64,
+    mut drawn: Vec<f64>,
+    mut twice: Vec<f64>,
+    draws: &[Vec<u8>],
+) -> Vec<Option<Ends>> {
     let [estimate] = pool.quantiles(&vec![1; blocks.len()], [q]);
-    let mut drawn: Vec<f64> = draws.iter().map(|times| pool.quantiles(times, [q])[0]).collect();
-    let mut twice: Vec<f64> = draws.iter().map(|times| pool.hierarchical(times, rng, [q])[0]).collect();
     vec![
         Some(percentile(&mut drawn, TAIL)),
         Some(bca(&mut drawn, estimate, &pool.without(q), TAIL)),
         Some(percentile(&mut twice, TAIL)),
-        studentised_share(blocks, &pool, q, draws),
-        Some(korn_graubard(blocks, &pool, q)),
-        Some(woodruff(blocks, &pool, q)),
+        studentised_share(blocks, pool, q, draws),
+        Some(woodruff(blocks, pool, q)),
     ]
 }
 
