@@ -12,10 +12,10 @@ pub fn samples_needed(q: f64) -> u64 {
     LEVELS.iter().find(|(level, _)| *level == q).map_or_else(|| (1.0 / (1.0 - q)).ceil() as u64, |(_, n)| *n)
 }
 
-/// How many samples stand behind the quantiles of a [`Pool`] of blocks of these sizes: the number of blocks times the size
-/// of the smallest. The heaviest sample weighs one part in so many, so that no single sample can be the quantile q
-/// by itself where this is 1/(1−q) or more. With equal blocks it is the number of samples. (Kish's effective sample size,
-/// *Survey Sampling*, 1965, is larger: it averages over weights, and lets one sample of a short block be the p99
+/// How many samples stand behind the quantiles of a [`Pool`] of blocks of these sizes: the number of blocks times the
+/// size of the smallest. The heaviest sample weighs one part in so many, so that no single sample can be the quantile q
+/// by itself where this is 1/(1−q) or more. With equal blocks it is the number of samples. (Kish's effective sample
+/// size, *Survey Sampling*, 1965, is larger: it averages over weights, and lets one sample of a short block be the p99
 /// of thousands.)
 pub fn support(blocks: &[Vec<f64>]) -> u64 {
     blocks.iter().map(|block| block.len() as u64).min().unwrap_or(0) * blocks.len() as u64
@@ -92,8 +92,8 @@ impl Pool {
         next.map_or(value, |(next, _)| (value + next) / 2.0)
     }
 
-    /// Enough to draw the distribution with: all samples if they are at most `most` and weigh the same, else `most` quantiles
-    /// that are evenly spaced, from the smallest sample to the largest.
+    /// Enough to draw the distribution with: all samples if they are at most `most` and weigh the same, else `most`
+    /// quantiles that are evenly spaced, from the smallest sample to the largest.
     pub fn curve(&self, most: usize) -> Vec<f64> {
         if self.alike && self.samples.len() <= most {
             return self.samples.iter().map(|(value, _)| *value).collect();

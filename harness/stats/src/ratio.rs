@@ -10,8 +10,8 @@ use crate::spread::CONFIDENCE;
 
 /// New over base: the median of the quotients of all pairs of a new and a base value (on logarithms, so that new over
 /// base is exactly one over base over new), with the 95 % interval that inverts the two-sided test. `None` if a side is
-/// empty or a value is not a positive number; no interval where the blocks are too few for 95 % (fewer than 4 a side, if both
-/// have the same number).
+/// empty or a value is not a positive number; no interval where the blocks are too few for 95 % (fewer than 4 a side,
+/// if both have the same number).
 ///
 /// Hollander, Wolfe and Chicken, *Nonparametric Statistical Methods*, 3rd edition 2014, §4.2 (estimate: Hodges and
 /// Lehmann 1963) and §4.3 (interval: Moses).
@@ -41,9 +41,9 @@ fn shift(base: &[f64], new: &[f64]) -> Option<Shift> {
     Some(Shift { value: quantile(&differences, 0.5), interval })
 }
 
-/// The largest k for which the k-th smallest and the k-th largest difference of `m` and `n` values enclose the shift with
-/// [`CONFIDENCE`] at least: the largest with P(U < k) ≤ 2.5 %, U being Mann and Whitney's statistic where there is no
-/// shift; 0 if there is none.
+/// The largest k for which the k-th smallest and the k-th largest difference of `m` and `n` values enclose the shift
+/// with [`CONFIDENCE`] at least: the largest with P(U < k) ≤ 2.5 %, U being Mann and Whitney's statistic where there is
+/// no shift; 0 if there is none.
 fn cut(m: usize, n: usize) -> usize {
     let tail = (1.0 - CONFIDENCE) / 2.0;
     let mut below = 0.0;
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn the_cut_is_that_of_the_tables() {
-        // Exact confidences of k: 3 and 3 reach 90 % at most, 8 and 8 reach 95.01 % with the 14th, 10 and 5 96.0 % with the
-        // 9th, 20 and 20 95.09 % with the 128th.
+        // Exact confidences of k: 3 and 3 reach 90 % at most, 8 and 8 reach 95.01 % with the 14th, 10 and 5 96.0 % with
+        // the 9th, 20 and 20 95.09 % with the 128th.
         assert_eq!([cut(3, 3), cut(4, 4), cut(8, 8), cut(10, 5), cut(5, 10), cut(20, 20)], [0, 1, 14, 9, 9, 128]);
         assert!((cut(300, 400) as f64 - 54_811.0).abs() < 30.0, "normal approximation for many: {}", cut(300, 400));
     }

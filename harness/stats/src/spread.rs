@@ -1,9 +1,9 @@
 //! How far to trust a number: an interval from the values of blocks, or their range.
 //!
 //! The samples inside one block share its runner process, its page layout and its minute on the machine, so they are
-//! not independent: an interval from pooling them is too narrow. Blocks are what varies; each counts once. Nothing is drawn at
-//! random, so the same samples give the same interval. How often each interval covers the truth, and what was tried
-//! instead, is shown by `tests/coverage`.
+//! not independent: an interval from pooling them is too narrow. Blocks are what varies; each counts once. Nothing is
+//! drawn at random, so the same samples give the same interval. How often each interval covers the truth, and what was
+//! tried instead, is shown by `tests/coverage`.
 
 use crate::quantile::{Pool, quantile, samples_needed, sorted};
 use serde::Serialize;
@@ -14,16 +14,17 @@ pub const CONFIDENCE: f64 = 0.95;
 /// What may lie beyond each end.
 const TAIL: f64 = (1.0 - CONFIDENCE) / 2.0;
 
-/// Fewest blocks that an interval of a median is claimed from: with 5, the truth lies outside all of them in one case of 16.
+/// Fewest blocks that an interval of a median is claimed from: with 5, the truth lies outside all of them in one case
+/// of 16.
 pub const INTERVAL_BLOCKS: usize = 6;
 
-/// Fewest blocks that an interval of the quantile `q` is claimed from: ln 0.025 / ln `q`, which is 6 for the median, 36 for
-/// a p90, 368 for a p99.
+/// Fewest blocks that an interval of the quantile `q` is claimed from: ln 0.025 / ln `q`, which is 6 for the median, 36
+/// for a p90, 368 for a p99.
 ///
 /// Where blocks differ by more than the samples inside them, a block is worth no more than one sample. Then no block
-/// reaches beyond the quantile with a probability of `q` to the power of their number, and whatever lies within the samples misses
-/// the truth. Whether a cell is of that kind cannot be judged from few blocks either: those that look as if they were not
-/// are the ones that miss.
+/// reaches beyond the quantile with a probability of `q` to the power of their number, and whatever lies within the
+/// samples misses the truth. Whether a cell is of that kind cannot be judged from few blocks either: those that look as
+/// if they were not are the ones that miss.
 pub fn interval_blocks(q: f64) -> usize {
     (TAIL.ln() / q.ln()).ceil() as usize
 }
@@ -96,10 +97,10 @@ impl Estimate {
 }
 
 /// The interval of the median of sorted block values, from [`INTERVAL_BLOCKS`] up: between order statistics. The k-th
-/// smallest and the k-th largest of n values enclose the median with a probability of 1 − 2·P(Binomial(n, ½) < k), whatever
-/// the distribution; for 95 % it is interpolated between the two k around it (Hettmansperger and Sheather, "Confidence Intervals Based on
-/// Interpolated Order Statistics", Statistics & Probability Letters 4, 1986; Nyblom, "Note on Interpolated Order
-/// Statistics", ibid. 14, 1992).
+/// smallest and the k-th largest of n values enclose the median with a probability of 1 − 2·P(Binomial(n, ½) < k),
+/// whatever the distribution; for 95 % it is interpolated between the two k around it (Hettmansperger and Sheather,
+/// "Confidence Intervals Based on Interpolated Order Statistics", Statistics & Probability Letters 4, 1986; Nyblom,
+/// "Note on Interpolated Order Statistics", ibid. 14, 1992).
 fn median_interval(values: &[f64]) -> Option<Spread> {
     if values.len() < INTERVAL_BLOCKS {
         return None;
@@ -129,8 +130,8 @@ fn median_interval(values: &[f64]) -> Option<Spread> {
 }
 
 /// The interval of a pooled quantile, `value`: that of the share of samples below it, read as quantiles (Woodruff,
-/// "Confidence Intervals for Medians and Other Position Measures", JASA 47, 1952). As blocks weigh the same, the share is the
-/// mean of the shares of the blocks, and its interval that of a mean of independent values: Student's t.
+/// "Confidence Intervals for Medians and Other Position Measures", JASA 47, 1952). As blocks weigh the same, the share
+/// is the mean of the shares of the blocks, and its interval that of a mean of independent values: Student's t.
 fn tail_interval(blocks: &[Vec<f64>], pool: &Pool, q: f64, value: f64) -> Spread {
     let n = blocks.len() as f64;
     let share = |block: &Vec<f64>| block.partition_point(|v| *v <= value) as f64 / block.len() as f64;
@@ -141,8 +142,8 @@ fn tail_interval(blocks: &[Vec<f64>], pool: &Pool, q: f64, value: f64) -> Spread
     Spread::Interval { low: pool.quantile(q - half).min(value), high: pool.quantile(q + half).max(value) }
 }
 
-/// The 97.5 % quantile of Student's t for 30 degrees of freedom or more, to 1 part in 20,000: two terms of its expansion about the
-/// normal quantile (Abramowitz and Stegun, *Handbook of Mathematical Functions*, 1964, 26.7.5).
+/// The 97.5 % quantile of Student's t for 30 degrees of freedom or more, to 1 part in 20,000: two terms of its
+/// expansion about the normal quantile (Abramowitz and Stegun, *Handbook of Mathematical Functions*, 1964, 26.7.5).
 fn student_t(degrees: f64) -> f64 {
     let z: f64 = 1.959_963_985;
     let first = (z.powi(3) + z) / 4.0;
@@ -182,8 +183,8 @@ mod tests {
 
     #[test]
     fn order_statistics_as_tabulated() {
-        // n = 10: [x₂, x₉] has 97.85 %, [x₃, x₈] 89.06 % (binomial). Interpolated to 95 % by hand: I = 0.3244, λ = 8 · 0.3244 /
-        // (2 + 6 · 0.3244) = 0.6577.
+        // n = 10: [x₂, x₉] has 97.85 %, [x₃, x₈] 89.06 % (binomial). Interpolated to 95 % by hand: I = 0.3244, λ = 8 ·
+        // 0.3244 / (2 + 6 · 0.3244) = 0.6577.
         let one_to_ten: Vec<f64> = (1..=10).map(f64::from).collect();
         let (low, high) = ends(&one_to_ten);
         assert!((low - 2.6577).abs() < 1e-3 && (high - 8.3423).abs() < 1e-3, "{low} {high}");

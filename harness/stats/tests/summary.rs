@@ -200,7 +200,8 @@ fn another_run_in_parallel_makes_noisy_and_not_wrong() {
     assert!(throughout.has(Flag::Noisy), "{:?}", throughout.verdict);
     let all = throughout.circumstances.all();
     assert_eq!((all.blocks, all.disturbed, all.pressure, all.calibration), (12, 12, 12, 4));
-    // Half of the time, so that the medians of all blocks lie somewhere between: flagged, with the reason and the count.
+    // Half of the time, so that the medians of all blocks lie somewhere between: flagged, with the reason and the
+    // count.
     let half = blocks(|block| block % 2 == 0);
     let why = &half.flags()[0].why;
     assert!(why.contains("cold start: 6 of 12 blocks were disturbed: slow calibration 2, pressure 6"), "{why}");
@@ -333,9 +334,9 @@ fn a_million_samples_stream_through() {
     assert!(summary.cells.iter().all(|c| c.warm_call.as_ref().is_some_and(|w| w.tail.p999.is_some())));
 }
 
-/// `jHiccup-2.0.7S.logV2.hlog` is a log of 62 intervals from HdrHistogram's own tests (github.com/HdrHistogram/HdrHistogram,
-/// `src/test/resources/org/HdrHistogram`; public domain, CC0). What must be found in it is what
-/// `HistogramLogReaderWriterTest.jHiccupV2Log` there asks of its reader.
+/// `jHiccup-2.0.7S.logV2.hlog` is a log of 62 intervals from HdrHistogram's own tests
+/// (github.com/HdrHistogram/HdrHistogram, `src/test/resources/org/HdrHistogram`; public domain, CC0). What must be
+/// found in it is what `HistogramLogReaderWriterTest.jHiccupV2Log` there asks of its reader.
 #[test]
 fn the_log_of_hdr_histograms_own_tests() {
     let log = include_str!("data/jHiccup-2.0.7S.logV2.hlog");

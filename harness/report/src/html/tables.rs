@@ -91,7 +91,7 @@ fn median(measure: Option<&Measure>) -> Markup {
 fn p99(measure: Option<&Measure>) -> Markup {
     match measure {
         Some(Measure { p99: None, n, .. }) => html! {
-            td.n.none title=(format!("a p99 needs {} samples", samples_needed(0.99))) { "–" small { "n = " (n) } }
+            td.n.none title=(format!("a p99 needs {} samples: blocks times those of the shortest", samples_needed(0.99))) { "–" small { "n = " (n) } }
         },
         _ => estimate(Quantity::Time, measure.and_then(|m| m.p99)),
     }

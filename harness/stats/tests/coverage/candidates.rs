@@ -1,5 +1,5 @@
-//! Estimators of an interval that were tried beside those of the crate, each tested on a published example where there is
-//! one. A bootstrap draws blocks with replacement; `times` says how often each was drawn.
+//! Estimators of an interval that were tried beside those of the crate, each tested on a published example where there
+//! is one. A bootstrap draws blocks with replacement; `times` says how often each was drawn.
 
 use isobench_stats::quantile::quantile;
 use puruspe::{erf, invbetai, inverf};
@@ -221,8 +221,8 @@ mod tests {
     use crate::world::rng;
     use isobench_stats::quantile::sorted;
 
-    /// The mice of Efron and Tibshirani 1993, table 2.1; their table 2.2 has the standard errors for ever more draws: 23.36 for the
-    /// mean, 37.83 for the median.
+    /// The mice of Efron and Tibshirani 1993, table 2.1; their table 2.2 has the standard errors for ever more draws:
+    /// 23.36 for the mean, 37.83 for the median.
     #[test]
     fn the_mice() {
         let mice = sorted(&[94.0, 197.0, 16.0, 38.0, 99.0, 141.0, 23.0]);
@@ -237,8 +237,9 @@ mod tests {
         assert!((of_mean - 23.36).abs() < 0.4 && (of_median - 37.83).abs() < 0.6, "{of_mean} {of_median}");
     }
 
-    /// The spatial data of Efron and Tibshirani 1993, table 14.1, column A. For the variance (171.5) and 90 %, their table 14.2
-    /// has the percentile interval [100.8, 233.9] and BCa's [115.8, 259.6], from 2,000 draws; the text an acceleration of 0.061.
+    /// The spatial data of Efron and Tibshirani 1993, table 14.1, column A. For the variance (171.5) and 90 %, their
+    /// table 14.2 has the percentile interval [100.8, 233.9] and BCa's [115.8, 259.6], from 2,000 draws; the text an
+    /// acceleration of 0.061.
     #[test]
     fn the_spatial_test() {
         let a: [u8; 26] =

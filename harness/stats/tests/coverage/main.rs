@@ -1,4 +1,5 @@
-//! Does an interval cover the truth as often as it says? On made-up cells whose truth is known, 1,000 seeded data sets each.
+//! Does an interval cover the truth as often as it says? On made-up cells whose truth is known, 1,000 seeded data sets
+//! each.
 //! `cargo test --release -p isobench-stats --test coverage -- --ignored --nocapture` prints the tables of docs/METHODOLOGY.md.
 
 mod candidates;

@@ -34,7 +34,8 @@ const OF_TAIL: [&str; 5] = [
 
 const LEVELS: [f64; 2] = [0.9, 0.99];
 
-/// Data sets of one world and one number of blocks that each candidate covered, in the order of the names, p50, p90 and p99.
+/// Data sets of one world and one number of blocks that each candidate covered, in the order of the names, p50, p90 and
+/// p99.
 fn covered(world: &World, count: usize) -> Vec<u32> {
     let truth = world.truth();
     let mut covered = vec![0; OF_MEDIAN.len() + 2 * OF_TAIL.len()];
@@ -162,8 +163,8 @@ fn what_is_printed() {
     row("normal, the new side heavy-tailed", sides.map(|n| percent(ratio_coverage(&WORLDS[1], &WORLDS[3], n))));
 }
 
-/// Blocks until the interval is narrower than ±3 %, from 8 and up to 40, as a run makes them: does the interval at which it stops
-/// still cover?
+/// Blocks until the interval is narrower than ±3 %, from 8 and up to 40, as a run makes them: does the interval at
+/// which it stops still cover?
 #[test]
 #[ignore = "prints the tables of the documents"]
 fn stopping_when_it_is_precise() {

@@ -31,8 +31,8 @@ enum Within {
     Normal(f64),
     /// exp of a normal with this standard deviation: a tail to the right.
     LogNormal(f64),
-    /// Normal 2 %; a share of the samples, which differs from block to block and is 3 % on average, takes 1.5 to 3 times as
-    /// long.
+    /// Normal 2 %; a share of the samples, which differs from block to block and is 3 % on average, takes 1.5 to 3
+    /// times as long.
     Stalls,
 }
 
