@@ -182,7 +182,9 @@ impl LoadData {
     pub fn curves(&self) -> Vec<LoadCurve> {
         let mut curves: Vec<LoadCurve> = Vec::new();
         for ((policy, rate), loads) in &self.rates {
-            let Some(latency) = self.latencies.get(&(*policy, *rate)) else { continue };
+            // A visit may be too short for a single request of a low rate: that is no point.
+            let arrived = loads.iter().any(|load| load.offered > 0);
+            let Some(latency) = self.latencies.get(&(*policy, *rate)).filter(|_| arrived) else { continue };
             let point = point(*rate, loads, latency);
             match curves.last_mut().filter(|curve| curve.policy == *policy) {
                 Some(curve) => curve.points.push(point),

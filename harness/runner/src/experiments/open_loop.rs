@@ -11,7 +11,8 @@ use hdrhistogram::Histogram as Hdr;
 use isobench_core::load::Rates;
 use isobench_core::record::{Load, Policy};
 use isobench_core::{Fault, FaultKind, Record, sha256_hex};
-use std::sync::{Barrier, OnceLock};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a cell is kept busy to find what it can answer.
@@ -24,47 +25,42 @@ pub(super) fn visit(
     asked: &OpenLoop,
     emit: &mut dyn FnMut(Record),
 ) -> Result<(), Fault> {
-    let rates: Vec<(u64, Option<u32>)> = match &asked.rates {
-        Rates::Fixed(rates) => rates.iter().map(|&rate| (rate, None)).collect(),
-        Rates::Sweep(percents) => {
-            let capacity = capacity_mhz(request, deployment, case, asked.policy, asked.most_instances)?;
-            percents.iter().map(|&percent| (capacity * u64::from(percent) / 100, Some(percent))).collect()
+    let own_capacity = match asked.policy {
+        // A kept instance is taken to answer as a warm one does, and as many as processors to keep those busy.
+        Policy::KeepAlive(_) if matches!(asked.rates, Rates::Sweep(_)) => {
+            let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+            let pool = Policy::Warm(processors);
+            Some(with_lanes(request, deployment, case, pool, processors, |run| capacity_mhz(run))?)
         }
+        _ => None,
     };
-    for (rate_mhz, percent) in rates {
-        let rate_mhz = rate_mhz.max(1);
-        let wanted = Duration::from_secs_f64(f64::from(asked.requests) * 1e3 / rate_mhz as f64);
-        let longest = Duration::from_millis(asked.longest_ms);
-        let duration = wanted.max(Duration::from_millis(asked.shortest_ms)).min(longest);
-        let seed = seed(asked.seed, request, asked.policy, rate_mhz, percent);
-        let source = Source::Poisson(Box::new(Arrivals::new(seed, rate_mhz).peekable()), duration);
-        let threads = threads(asked.policy, asked.most_instances);
-        let ran = run(request, deployment, case, asked.policy, threads, source)?;
-        emit(Record::Load(ran.record(request, asked.policy, rate_mhz, percent, seed)?));
-    }
-    Ok(())
+    let threads = if let Policy::Warm(n) = asked.policy { n } else { asked.most_instances };
+    with_lanes(request, deployment, case, asked.policy, threads.max(1), |run| {
+        let rates: Vec<(u64, Option<u32>)> = match &asked.rates {
+            Rates::Fixed(rates) => rates.iter().map(|&rate| (rate, None)).collect(),
+            Rates::Sweep(percents) => {
+                let capacity = own_capacity.map_or_else(|| capacity_mhz(run), Ok)?;
+                percents.iter().map(|&percent| (capacity * u64::from(percent) / 100, Some(percent))).collect()
+            }
+        };
+        for (rate_mhz, percent) in rates {
+            let rate_mhz = rate_mhz.max(1);
+            let wanted = Duration::from_secs_f64(f64::from(asked.requests) * 1e3 / rate_mhz as f64);
+            let longest = Duration::from_millis(asked.longest_ms);
+            let duration = wanted.max(Duration::from_millis(asked.shortest_ms)).min(longest);
+            let seed = seed(asked.seed, request, asked.policy, rate_mhz, percent);
+            let ran = run(Source::Poisson(Box::new(Arrivals::new(seed, rate_mhz).peekable()), duration))?;
+            emit(Record::Load(ran.record(request, asked.policy, rate_mhz, percent, seed)?));
+        }
+        Ok(())
+    })
 }
 
 /// What a cell answers, in millihertz, when it is never left without a request: by the same threads and the same
-/// bookkeeping as under load, so that no rate is asked for that the generator itself cannot keep. A kept instance is
-/// taken to answer as a warm one does, and as many as processors to keep those busy.
-fn capacity_mhz(
-    request: &BlockRequest,
-    deployment: &dyn Deployment,
-    case: &Case,
-    policy: Policy,
-    most: u32,
-) -> Result<u64, Fault> {
-    let processors = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let policy = if let Policy::KeepAlive(_) = policy { Policy::Warm(processors()) } else { policy };
-    let source = Source::Endless(CALIBRATION);
-    let ran = run(request, deployment, case, policy, threads(policy, most), source)?;
-    let per_second = ran.latencies.len() as f64 / ran.took.as_secs_f64();
-    Ok((per_second * 1e3) as u64)
-}
-
-fn threads(policy: Policy, most: u32) -> u32 {
-    if let Policy::Warm(n) = policy { n } else { most }.max(1)
+/// bookkeeping as under load, so that no rate is asked for that the generator itself cannot keep.
+fn capacity_mhz(run: &mut dyn FnMut(Source) -> Result<Ran, Fault>) -> Result<u64, Fault> {
+    let ran = run(Source::Endless(CALIBRATION))?;
+    Ok((ran.latencies.len() as f64 / ran.took.as_secs_f64() * 1e3) as u64)
 }
 
 /// The first eight bytes of a hash of everything that tells one point from another, so that no two share arrivals.
@@ -97,53 +93,73 @@ struct Ran {
     counts: super::pool::Counts,
 }
 
-/// Lets `source` arrive at instances that live by `policy`, each on a thread of its own.
-fn run(
+/// Makes instances that live by `policy`, each on a thread of its own, for as long as `act` lets requests arrive at
+/// them: a warm pool is the same at every rate.
+fn with_lanes<T>(
     request: &BlockRequest,
     deployment: &dyn Deployment,
     case: &Case,
     policy: Policy,
     threads: u32,
-    source: Source,
-) -> Result<Ran, Fault> {
-    let limits = &request.target.limits;
-    let patience = limits.call_deadline(request.target.emulated);
+    act: impl FnOnce(&mut dyn FnMut(Source) -> Result<Ran, Fault>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let patience = request.target.limits.call_deadline(request.target.emulated);
     let (ready, go) = (Barrier::new(threads as usize + 1), Barrier::new(threads as usize + 1));
-    let pool: OnceLock<Pool> = OnceLock::new();
-    let seen: Vec<Result<Seen, Fault>> = std::thread::scope(|scope| {
+    // What arrives next; none when there will be nothing more.
+    let current: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
+    let announce = |source: Option<Source>| {
+        ready.wait();
+        let live = if let Policy::Warm(n) = policy { n } else { 0 };
+        // Its clock begins when it is made: not before every thread is there.
+        let pool = source.map(|source| Arc::new(Pool::new(source, threads as usize, live, patience)));
+        current.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&pool);
+        go.wait();
+        pool
+    };
+    let next = || {
+        ready.wait();
+        go.wait();
+        current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    };
+    let (sender, results) = channel();
+    std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads as usize)
             .map(|thread| {
-                let (case, ready, go, pool) = (case.again(), &ready, &go, &pool);
+                let (case, sender, next) = (case.again(), sender.clone(), &next);
                 scope.spawn(move || {
                     fine_timer();
                     let mut lane = Lane { request, deployment, case, policy, instance: None };
                     let begun = if matches!(policy, Policy::Warm(_)) { lane.start() } else { Ok(()) };
-                    // Every thread reaches both barriers, also one that failed, or the others would wait for ever.
-                    ready.wait();
-                    go.wait();
-                    let pool = pool.get().expect("made before the second barrier");
-                    let seen = begun.and_then(|()| lane.serve(pool, thread));
-                    if seen.is_err() {
-                        pool.end();
+                    // A thread that failed goes on to meet the others, or they would wait for ever.
+                    while let Some(pool) = next() {
+                        let seen = begun.clone().and_then(|()| lane.serve(&pool, thread));
+                        if seen.is_err() {
+                            pool.end();
+                        }
+                        // Whoever hears it has given up if this fails, and says so by the next `next`.
+                        let _ = sender.send(seen);
                     }
-                    seen
+                    lane.stop()
                 })
             })
             .collect();
-        ready.wait();
-        let live = if let Policy::Warm(n) = policy { n } else { 0 };
-        let made = Pool::new(source, threads as usize, live, Instant::now(), patience);
-        assert!(pool.set(made).is_ok(), "set once");
-        go.wait();
-        let join = |handle: std::thread::ScopedJoinHandle<'_, Result<Seen, Fault>>| {
-            let panicked = || Fault::new(FaultKind::Internal, "a thread of the open loop panicked");
-            handle.join().unwrap_or_else(|_| Err(panicked()))
+        let mut run = |source| {
+            let pool = announce(Some(source)).expect("made of the source");
+            let seen: Vec<Result<Seen, Fault>> = results.iter().take(threads as usize).collect();
+            let seen: Vec<Seen> = seen.into_iter().collect::<Result<_, _>>()?;
+            Ok(Ran::of(&seen, &pool))
         };
-        handles.into_iter().map(join).collect()
-    });
-    let seen: Vec<Seen> = seen.into_iter().collect::<Result<_, _>>()?;
-    let pool = pool.into_inner().expect("set above");
-    Ok(Ran::of(&seen, &pool))
+        let done = act(&mut run);
+        announce(None);
+        for handle in handles {
+            let panicked = || Fault::new(FaultKind::Internal, "a thread of the open loop panicked");
+            let stopped = handle.join().unwrap_or_else(|_| Err(panicked()));
+            if done.is_ok() {
+                stopped?;
+            }
+        }
+        done
+    })
 }
 
 /// One thread and the instance that it has or not.
@@ -196,7 +212,10 @@ impl Lane<'_> {
                 expires = None;
             }
         }
-        self.stop()?;
+        // What is not kept in a pool does not live on to the next rate.
+        if !matches!(self.policy, Policy::Warm(_)) {
+            self.stop()?;
+        }
         Ok(seen)
     }
 

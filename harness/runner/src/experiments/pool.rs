@@ -101,11 +101,16 @@ impl State {
 }
 
 impl Pool {
-    /// A pool of `threads` threads whose clock begins at `begun`, with `live` instances.
-    pub fn new(source: Source, threads: usize, live: u32, begun: Instant, patience: Duration) -> Pool {
+    /// A pool of `threads` threads with `live` instances, whose clock begins now.
+    pub fn new(source: Source, threads: usize, live: u32, patience: Duration) -> Pool {
         let counts = Counts { live, most_live: live, ..Counts::default() };
         let state = State { source, ready: Vec::new(), empty: Vec::new(), counts, ended: false };
-        Pool { state: Mutex::new(state), wake: (0..threads).map(|_| Condvar::new()).collect(), begun, patience }
+        Pool {
+            state: Mutex::new(state),
+            wake: (0..threads).map(|_| Condvar::new()).collect(),
+            begun: Instant::now(),
+            patience,
+        }
     }
 
     /// What came of the arrivals so far.
