@@ -2,6 +2,8 @@
 
 mod load;
 
+pub use load::load_line;
+
 use crate::answer::answer;
 use crate::compare::{self, Compared};
 use crate::rows::{Row, Table, named, tables, verdict_words};

@@ -217,6 +217,9 @@ fn one(session: &mut Session, planned: &mut Planned, round: u32, progress: &Prog
             };
             progress.line(&line(session, planned.cell, &records, &format!("{emulated}{side}")));
         }
+        (None, Visit::OpenLoop(_) | Visit::Burst { .. } | Visit::Density(_)) if round == 0 => {
+            progress.line(&terminal::load_line(&session.entry(planned.cell).cell, &records));
+        }
         _ => {}
     }
     planned.add(records, took);

@@ -3,9 +3,10 @@
 use super::{Field, empty_grid, right_aligned, verdict_color};
 use crate::load;
 use crate::rows::{Row, Table, verdict_words};
-use crate::units;
+use crate::units::{self, Quantity};
 use comfy_table::Attribute;
-use isobench_core::record::Policy;
+use isobench_core::record::{BURST, Policy, Record};
+use isobench_core::words::Cell;
 
 /// The table, and a line on how to read it.
 pub(super) fn table(table: &Table, color: bool, width: u16) -> String {
@@ -59,4 +60,28 @@ fn burst(row: &Row, n: u32) -> String {
 fn side_by_side(row: &Row) -> String {
     let reached = row.cell.density.as_ref().and_then(|density| density.bound.as_ref());
     reached.map_or_else(none, |r| format!("{}\n{}", units::grouped(r.n.into()), load::bound(r.by)))
+}
+
+/// One line for a cell that a visit under load has just ended for: how far it went.
+pub fn load_line(cell: &Cell, records: &[Record]) -> String {
+    let name = format!("{} {}", cell.row(), cell.guest);
+    let what = format!("{}/{}", cell.workload, cell.case);
+    let loads = || records.iter().filter_map(|r| if let Record::Load(load) = r { Some(load) } else { None });
+    let rate = |mhz: u64| Quantity::Rate.show(mhz as f64 / 1e3);
+    let ends = loads().map(|l| l.rate_mhz).min().zip(loads().map(|l| l.rate_mhz).max());
+    let rates = loads().next().zip(ends).map(|(load, (low, high))| {
+        let (offered, dropped) = (loads().map(|l| l.offered).sum(), loads().map(|l| l.dropped).sum::<u64>());
+        let given_up = if dropped > 0 { format!(", {} given up", units::grouped(dropped)) } else { String::new() };
+        format!("{}: {} requests at {} to {}{given_up}", load.policy, units::grouped(offered), rate(low), rate(high))
+    });
+    let all = records.iter().rev().find_map(|record| match record {
+        Record::Samples(s) if s.metric == BURST[2] => s.values.first().copied(),
+        _ => None,
+    });
+    let reached = records.iter().find_map(|record| if let Record::Bound(bound) = record { Some(bound) } else { None });
+    let reached = reached.map(|bound| {
+        let after = all.map_or_else(String::new, |ns| format!(", all answered after {}", units::time(ns as f64)));
+        format!("{}: {} ({}){after}", bound.experiment, units::grouped(bound.n.into()), load::bound(bound.by))
+    });
+    format!("{name:<24} {what:<18} {}", rates.or(reached).unwrap_or_default()).trim_end().to_string()
 }
