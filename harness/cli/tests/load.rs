@@ -18,7 +18,7 @@ fn load_is_measured_instead_of_the_standard_experiments_on_echo_alone() {
     checkout.script("other", "");
     let load = ["--rate", "200/s,20/s", "--policy", "warm:1", "--policy", "keep-alive:50ms", "--burst", "4"];
     let ran = checkout.run(&run_args(&[&load[..], &["--density", "--density-count", "3"]].concat()));
-    ran.expect(0).says("warm:1").says("4 at once").says("side by side");
+    ran.expect(0).says("warm:1").says("burst 4").says("density");
 
     let (run, records) = checkout.read_run();
     assert_eq!(run.cells.iter().map(|c| c.cell.workload.as_str()).collect::<Vec<_>>(), ["echo"]);

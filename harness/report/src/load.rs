@@ -85,6 +85,67 @@ pub fn all_of(burst: &Burst, n: u32) -> Option<f64> {
     burst.steps.iter().find(|step| step.n == n).map(|step| step.all.value)
 }
 
+/// A field of the table of what held: a value, and what is said of it in smaller letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Field {
+    /// The value, or a dash.
+    pub value: String,
+    /// What goes with it; empty for most.
+    pub note: String,
+}
+
+/// The table of what held, without boundary, guest and verdict: its heads, and the fields of each row.
+pub fn grid<'a>(table: &Table<'a>) -> (Vec<String>, Vec<(Row<'a>, Vec<Field>)>) {
+    let policies = policies(table);
+    let common = common_burst(table);
+    let density = table.rows.iter().any(|row| row.cell.density.is_some());
+    let mut heads: Vec<String> = policies.iter().map(ToString::to_string).collect();
+    heads.extend(common.map(|n| format!("burst {n}")));
+    heads.extend(density.then(|| "density".to_string()));
+    let fields = |row: &Row<'a>| {
+        let mut fields: Vec<Field> = policies.iter().map(|policy| held_field(row, *policy)).collect();
+        fields.extend(common.map(|n| burst_field(row, n)));
+        fields.extend(density.then(|| density_field(row)));
+        (*row, fields)
+    };
+    (heads, table.rows.iter().map(fields).collect())
+}
+
+/// How to read [`grid`].
+pub fn legend(table: &Table) -> String {
+    let mut parts = Vec::new();
+    if !policies(table).is_empty() {
+        parts.push("policies: the highest rate that held, and its tail latency from the intended start");
+    }
+    if common_burst(table).is_some() {
+        parts.push("burst: until all of so many requests at once had answers");
+    }
+    if table.rows.iter().any(|row| row.cell.density.is_some()) {
+        parts.push("density: live instances that still answered, and what bound them");
+    }
+    parts.join("; ")
+}
+
+fn none() -> Field {
+    Field { value: "–".into(), note: String::new() }
+}
+
+fn held_field(row: &Row, policy: Policy) -> Field {
+    let Some(curve) = curve(row, policy) else { return none() };
+    let note = tail_at_knee(curve).map(|ns| format!("{} {}", tail(curve), units::time(ns as f64)));
+    Field { value: knee(curve), note: note.unwrap_or_default() }
+}
+
+fn burst_field(row: &Row, n: u32) -> Field {
+    let all = row.cell.burst.as_ref().and_then(|burst| all_of(burst, n));
+    all.map_or_else(none, |ns| Field { value: units::time(ns), note: String::new() })
+}
+
+fn density_field(row: &Row) -> Field {
+    let reached = row.cell.density.as_ref().and_then(|density| density.bound.as_ref());
+    reached.map_or_else(none, |r| Field { value: units::grouped(r.n.into()), note: bound(r.by).into() })
+}
+
 /// The answer in sentences: the best real row of each model for every question. Names in backticks are code.
 pub fn sentences(table: &Table) -> Vec<String> {
     let mut sentences = Vec::new();

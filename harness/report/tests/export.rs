@@ -274,3 +274,22 @@ fn a_log_of_every_load_is_written() {
     assert_eq!((files.len(), left_out.len()), (72, 0));
     assert!(files.iter().all(|file| !intervals(&std::fs::read_to_string(file).unwrap()).is_empty()));
 }
+
+#[test]
+fn load_is_in_the_flat_formats_too() {
+    let (run, records) = fixture::load::run();
+    let mut accumulator = isobench_stats::Accumulator::new(&run);
+    records.into_iter().for_each(|record| accumulator.push(record));
+    let summary = accumulator.finish();
+    let csv = isobench_report::export::csv(&run, &summary);
+    let rows: Vec<&str> = csv.lines().collect();
+    let of = |parts: [&str; 3]| rows.iter().filter(|row| parts.iter().all(|part| row.contains(part))).count();
+    // Twelve rows, three policies, seven rates.
+    assert_eq!(of([",open_loop,", ",rate,", ",p50,"]), 12 * 3 * 7);
+    assert_eq!(of([",open_loop,late,", ",warm:2,", ",share,"]), 12 * 7);
+    assert_eq!(of(["wasmtime,pooling", ",burst,all,", ",256,"]), 1);
+    assert_eq!(of(["wasmtime,pooling", ",density,start,", ",ns,"]), 9);
+    let markdown = isobench_report::export::markdown(&run, &summary);
+    assert!(markdown.contains(" warm:2 |") && markdown.contains(" density |"), "{markdown}");
+    assert!(markdown.contains("320 (failed start)"), "{markdown}");
+}

@@ -80,6 +80,8 @@ fn unfit(cell: &CellSummary) -> Option<String> {
 /// per second.
 fn measure(number: &Number) -> Option<&'static str> {
     let timed = match number.experiment {
+        // A sweep offers other rates in every run, and one name would stand for many numbers.
+        Experiment::OpenLoop | Experiment::Burst | Experiment::Density => return None,
         Experiment::ColdStart => number.metric == "total" && number.mode.is_none(),
         Experiment::WarmCall => true,
         _ => number.metric == "latency",
@@ -97,7 +99,7 @@ fn measure(number: &Number) -> Option<&'static str> {
 /// configuration.
 fn name(run: &RunFile, cell: &CellSummary, number: &Number) -> String {
     let mut name = format!("{}/{}", number.experiment, cell.cell);
-    if let (Some(mode), Some(n)) = (number.mode, number.n) {
+    if let (Some(mode), Some(n)) = (&number.mode, number.n) {
         name += &format!("/{mode}/{n}");
     }
     if let Some(configuration) = run.plan.configurations.iter().find(|c| Some(c.side) == cell.side) {

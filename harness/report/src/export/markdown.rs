@@ -2,6 +2,7 @@
 //! readable as it is.
 
 use crate::answer::{Answer, answer};
+use crate::load;
 use crate::rows::{self, Row, Table, tables, verdict_words};
 use crate::units::{self, Quantity};
 use isobench_core::run::RunFile;
@@ -40,8 +41,28 @@ pub(super) fn title(table: &Table) -> String {
     prose(&format!("{}, case {}", table.workload, table.case))
 }
 
-/// The rows of one workload and case, by rising cold start.
+/// The rows of one workload and case under load: what held.
+fn under_load(table: &Table) -> String {
+    let (heads, rows) = load::grid(table);
+    let heads: Vec<&str> =
+        ["Boundary", "Guest"].into_iter().chain(heads.iter().map(String::as_str)).chain(["Verdict"]).collect();
+    let shown = |field: &load::Field| match field.note.as_str() {
+        "" => field.value.clone(),
+        note => format!("{} ({note})", field.value),
+    };
+    let fields = |(row, fields): &(Row, Vec<load::Field>)| {
+        let name = [with_side(row.name(), row.cell), row.guest().to_string()].into_iter();
+        name.chain(fields.iter().map(shown)).chain([verdict_words(row.cell).join(" ")]).collect()
+    };
+    let lines: Vec<Vec<String>> = rows.iter().map(fields).collect();
+    format!("{}\n{}\n", grid(&heads, 2..heads.len() - 1, &lines), load::legend(table))
+}
+
+/// The rows of one workload and case, by rising cold start; where load was measured, what held.
 pub(super) fn headline(table: &Table) -> String {
+    if load::measured(table) {
+        return under_load(table);
+    }
     let heads =
         ["Boundary", "Guest", "Cold start p50", "p99", "Warm call p50", "p99", "Memory", "Throughput", "Verdict"];
     let fields = |row: &Row| {

@@ -10,11 +10,13 @@ pub(super) struct Number {
     pub experiment: Experiment,
     /// Phase, `call`, yardstick, `rate` or `latency`.
     pub metric: String,
-    /// How the instances of a throughput visit live, or `first_in_process` for the first starts of a process.
-    pub mode: Option<&'static str>,
-    /// Live instances or requests in flight.
+    /// How the instances of a throughput visit or an open loop live, or `first_in_process` for the first starts of a process.
+    pub mode: Option<String>,
+    /// Live instances, requests in flight, or requests at once.
     pub n: Option<u32>,
-    /// `ns`, `bytes` or `calls/s`.
+    /// Requests per second that were to arrive, in an open loop.
+    pub offered: Option<f64>,
+    /// `ns`, `bytes`, `calls/s` or `ppm`.
     pub unit: &'static str,
     /// `p50` … `p999`, `min`, `max`, `slope`, `fixed`.
     pub statistic: &'static str,
@@ -36,6 +38,8 @@ pub(super) fn numbers(cell: &CellSummary) -> Vec<Number> {
     }
     all.extend(footprint(cell));
     all.extend(throughput(cell));
+    all.extend(open_loop(cell));
+    all.extend(steps(cell));
     all
 }
 
@@ -61,8 +65,9 @@ fn times(experiment: Experiment, metric: &str, mode: Option<&'static str>, measu
         Some(Number {
             experiment,
             metric: metric.into(),
-            mode,
+            mode: mode.map(String::from),
             n: None,
+            offered: None,
             unit: "ns",
             statistic,
             value,
@@ -86,6 +91,7 @@ fn footprint(cell: &CellSummary) -> Vec<Number> {
                 metric: yardstick.metric.clone(),
                 mode: None,
                 n,
+                offered: None,
                 unit: "bytes",
                 statistic,
                 value,
@@ -113,8 +119,9 @@ fn throughput(cell: &CellSummary) -> Vec<Number> {
             all.push(Number {
                 experiment: Experiment::Throughput,
                 metric: metric.into(),
-                mode: Some(mode_name(visit.mode)),
+                mode: Some(mode_name(visit.mode).into()),
                 n: Some(visit.n),
+                offered: None,
                 unit,
                 statistic,
                 value,
@@ -130,6 +137,73 @@ fn throughput(cell: &CellSummary) -> Vec<Number> {
             if let Some(ns) = ns {
                 push("latency", "ns", statistic, Estimate { value: ns as f64, spread: None });
             }
+        }
+    }
+    all
+}
+
+fn open_loop(cell: &CellSummary) -> Vec<Number> {
+    let mut all = Vec::new();
+    for (curve, point) in cell.load.iter().flat_map(|curve| curve.points.iter().map(move |point| (curve, point))) {
+        let mut push = |metric: &str, unit, statistic, Estimate { value, spread }| {
+            all.push(Number {
+                experiment: Experiment::OpenLoop,
+                metric: metric.into(),
+                mode: Some(curve.policy.to_string()),
+                n: None,
+                offered: Some(point.rate),
+                unit,
+                statistic,
+                value,
+                spread,
+                samples: Some(point.offered),
+                blocks: point.blocks,
+            });
+        };
+        if let Some(achieved) = point.achieved {
+            push("rate", "calls/s", "p50", achieved);
+        }
+        let alone = |value| Estimate { value, spread: None };
+        for (metric, share) in [("late", point.late), ("dropped", point.dropped), ("cold", point.cold)] {
+            push(metric, "ppm", "share", alone(share * 1e6));
+        }
+        push("generator", "ns", "p99", alone(point.generator_p99 as f64));
+        let latency = &point.latency;
+        let quantiles = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p999", latency.p999)];
+        for (statistic, ns) in quantiles.into_iter().chain([("max", Some(latency.max))]) {
+            if let Some(ns) = ns {
+                push("latency", "ns", statistic, alone(ns as f64));
+            }
+        }
+    }
+    all
+}
+
+fn steps(cell: &CellSummary) -> Vec<Number> {
+    let number = |experiment, metric: &str, unit, n, blocks, Estimate { value, spread }| Number {
+        experiment,
+        metric: metric.into(),
+        mode: None,
+        n: Some(n),
+        offered: None,
+        unit,
+        statistic: "p50",
+        value,
+        spread,
+        samples: None,
+        blocks,
+    };
+    let mut all = Vec::new();
+    for step in cell.burst.iter().flat_map(|burst| &burst.steps) {
+        for (metric, estimate) in [("first", step.first), ("half", step.half), ("all", step.all)] {
+            all.push(number(Experiment::Burst, metric, "ns", step.n, step.blocks, estimate));
+        }
+    }
+    for step in cell.density.iter().flat_map(|density| &density.steps) {
+        for (metric, unit, estimate) in
+            [("start", "ns", step.start), ("answer", "ns", step.answer), ("pss", "bytes", step.pss)]
+        {
+            all.push(number(Experiment::Density, metric, unit, step.n, step.blocks, estimate));
         }
     }
     all

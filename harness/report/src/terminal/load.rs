@@ -2,64 +2,27 @@
 
 use super::{Field, empty_grid, right_aligned, verdict_color};
 use crate::load;
-use crate::rows::{Row, Table, verdict_words};
+use crate::rows::{Table, verdict_words};
 use crate::units::{self, Quantity};
 use comfy_table::Attribute;
-use isobench_core::record::{BURST, Policy, Record};
+use isobench_core::record::{BURST, Record};
 use isobench_core::words::Cell;
 
 /// The table, and a line on how to read it.
 pub(super) fn table(table: &Table, color: bool, width: u16) -> String {
-    let policies = load::policies(table);
-    let common = load::common_burst(table);
-    let density = table.rows.iter().any(|row| row.cell.density.is_some());
-    let mut heads: Vec<String> = vec!["boundary".into(), "guest".into()];
-    heads.extend(policies.iter().map(ToString::to_string));
-    heads.extend(common.map(|n| format!("{n} at once")));
-    heads.extend(density.then(|| "side by side".to_string()));
-    heads.push("verdict".into());
+    let (heads, rows) = load::grid(table);
+    let heads: Vec<&str> =
+        ["boundary", "guest"].into_iter().chain(heads.iter().map(String::as_str)).chain(["verdict"]).collect();
     let mut grid = empty_grid(color, width);
     grid.set_header(heads.iter().map(|head| Field::new(head).add_attribute(Attribute::Bold)));
-    for row in &table.rows {
-        let mut fields = vec![Field::new(row.name()), Field::new(row.guest())];
-        fields.extend(policies.iter().map(|policy| Field::new(knee(row, *policy))));
-        fields.extend(common.map(|n| Field::new(burst(row, n))));
-        fields.extend(density.then(|| Field::new(side_by_side(row))));
-        fields.push(Field::new(verdict_words(row.cell).join(" ")).fg(verdict_color(row.cell)));
-        grid.add_row(fields);
+    for (row, fields) in rows {
+        let mut line = vec![Field::new(row.name()), Field::new(row.guest())];
+        line.extend(fields.iter().map(|f| Field::new(format!("{}\n{}", f.value, f.note).trim_end())));
+        line.push(Field::new(verdict_words(row.cell).join(" ")).fg(verdict_color(row.cell)));
+        grid.add_row(line);
     }
     right_aligned(&mut grid, |i| (2..heads.len() - 1).contains(&i));
-    let mut read = Vec::new();
-    if !policies.is_empty() {
-        read.push("policies: the highest rate that held, and its tail latency from the intended start");
-    }
-    if common.is_some() {
-        read.push("at once: until all had answers");
-    }
-    if density {
-        read.push("side by side: live instances that still answered, and what bound them");
-    }
-    format!("{}\n{}\n", grid.trim_fmt(), read.join("; "))
-}
-
-fn none() -> String {
-    "–".into()
-}
-
-fn knee(row: &Row, policy: Policy) -> String {
-    let Some(curve) = load::curve(row, policy) else { return none() };
-    let tail = load::tail_at_knee(curve);
-    let tail = tail.map_or_else(String::new, |ns| format!("\n{} {}", load::tail(curve), units::time(ns as f64)));
-    load::knee(curve) + &tail
-}
-
-fn burst(row: &Row, n: u32) -> String {
-    row.cell.burst.as_ref().and_then(|burst| load::all_of(burst, n)).map_or_else(none, units::time)
-}
-
-fn side_by_side(row: &Row) -> String {
-    let reached = row.cell.density.as_ref().and_then(|density| density.bound.as_ref());
-    reached.map_or_else(none, |r| format!("{}\n{}", units::grouped(r.n.into()), load::bound(r.by)))
+    format!("{}\n{}\n", grid.trim_fmt(), load::legend(table))
 }
 
 /// One line for a cell that a visit under load has just ended for: how far it went.
