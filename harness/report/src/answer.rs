@@ -7,7 +7,7 @@ use crate::units;
 use isobench_core::run::{BackendEntry, Order, RunFile};
 use isobench_core::words::{Flag, Guest};
 use isobench_stats::compare::{Floor, floor_of, floors};
-use isobench_stats::{Metric, Spread, Summary, Verdict};
+use isobench_stats::{Metric, Spread, Summary, Verdict, metric};
 
 /// The noise floor of a run without A/A cells (ratio − 1): blocks of one cell differ by as much.
 const ASSUMED_FLOOR: f64 = 0.1;
@@ -45,8 +45,29 @@ pub fn answer(run: &RunFile, summary: &Summary, table: Option<&Table>) -> Answer
     if !floors.is_empty() {
         answer.caveats.push(format!("{} What differs by less is not called different.", floor_sentence(&floors)));
     }
+    answer.caveats.extend(precision(run, summary));
     answer.caveats.extend(run_caveats(run, summary));
     answer
+}
+
+/// How many medians are known as precisely as the run was asked to make them, and why the others are not.
+fn precision(run: &RunFile, summary: &Summary) -> Option<String> {
+    let target = run.plan.precision_ppm? as f64 / 1e6;
+    let headlines: Vec<_> = summary.cells.iter().flat_map(|cell| &cell.headlines).collect();
+    if headlines.is_empty() {
+        return None;
+    }
+    let precise = headlines.iter().filter(|h| metric::precision(h.estimate).is_some_and(|p| p <= target)).count();
+    let target = units::percent(target);
+    Some(if precise == headlines.len() {
+        format!("All {precise} medians are known to ±{target}, as asked, and the run stopped there.")
+    } else {
+        format!(
+            "{precise} of {} medians are known to ±{target}, as asked; for the others the time or the most blocks ran \
+             out first, and their intervals are wider.",
+            headlines.len()
+        )
+    })
 }
 
 /// The fastest real row of every model with this guest, by rising cold start.
