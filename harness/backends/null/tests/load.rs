@@ -248,3 +248,18 @@ fn a_guest_that_dies_of_density_is_a_fault() {
     let script = "fault = \"out_of_memory\"\nafter_calls = 3";
     bed.run(&request(&bed, script, Visit::Density(unbounded()))).expect_fault(FaultKind::OutOfMemory);
 }
+
+#[test]
+fn what_is_kept_lives_on_from_one_rate_to_the_next() {
+    let bed = bed();
+    let visit = OpenLoop {
+        shortest_ms: 50,
+        longest_ms: 50,
+        ..open_loop(Policy::KeepAlive(60_000), Rates::Sweep(vec![50, 60, 70, 80, 90]))
+    };
+    let outcome = bed.run(&request(&bed, "start_us = 20000\ncall_us = 2000", Visit::OpenLoop(visit))).expect_ok();
+    let loads = loads(&outcome);
+    // Four instances at most, started once each, by the search for the capacity or later; not again for every rate.
+    assert!(loads.iter().map(|l| l.cold).sum::<u64>() <= 4, "{loads:?}");
+    assert!(loads.iter().all(|l| l.most_instances <= 4 && l.rate_mhz <= 2_000_000), "{loads:?}");
+}

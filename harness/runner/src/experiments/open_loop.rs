@@ -25,21 +25,12 @@ pub(super) fn visit(
     asked: &OpenLoop,
     emit: &mut dyn FnMut(Record),
 ) -> Result<(), Fault> {
-    let own_capacity = match asked.policy {
-        // A kept instance is taken to answer as a warm one does, and as many as processors to keep those busy.
-        Policy::KeepAlive(_) if matches!(asked.rates, Rates::Sweep(_)) => {
-            let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-            let pool = Policy::Warm(processors);
-            Some(with_lanes(request, deployment, case, pool, processors, |run| capacity_mhz(run))?)
-        }
-        _ => None,
-    };
     let threads = if let Policy::Warm(n) = asked.policy { n } else { asked.most_instances };
     with_lanes(request, deployment, case, asked.policy, threads.max(1), |run| {
         let rates: Vec<(u64, Option<u32>)> = match &asked.rates {
             Rates::Fixed(rates) => rates.iter().map(|&rate| (rate, None)).collect(),
             Rates::Sweep(percents) => {
-                let capacity = own_capacity.map_or_else(|| capacity_mhz(run), Ok)?;
+                let capacity = capacity_mhz(asked.policy, run)?;
                 percents.iter().map(|&percent| (capacity * u64::from(percent) / 100, Some(percent))).collect()
             }
         };
@@ -58,7 +49,11 @@ pub(super) fn visit(
 
 /// What a cell answers, in millihertz, when it is never left without a request: by the same threads and the same
 /// bookkeeping as under load, so that no rate is asked for that the generator itself cannot keep.
-fn capacity_mhz(run: &mut dyn FnMut(Source) -> Result<Ran, Fault>) -> Result<u64, Fault> {
+fn capacity_mhz(policy: Policy, run: &mut dyn FnMut(Source) -> Result<Ran, Fault>) -> Result<u64, Fault> {
+    if let Policy::KeepAlive(_) = policy {
+        // Kept instances are started first, or it would be their starts that are counted.
+        run(Source::Endless(CALIBRATION))?;
+    }
     let ran = run(Source::Endless(CALIBRATION))?;
     Ok((ran.latencies.len() as f64 / ran.took.as_secs_f64() * 1e3) as u64)
 }
@@ -94,7 +89,7 @@ struct Ran {
 }
 
 /// Makes instances that live by `policy`, each on a thread of its own, for as long as `act` lets requests arrive at
-/// them: a warm pool is the same at every rate.
+/// them: a warm pool is the same at every rate, and what is kept lives on from one rate to the next.
 fn with_lanes<T>(
     request: &BlockRequest,
     deployment: &dyn Deployment,
@@ -109,9 +104,8 @@ fn with_lanes<T>(
     let current: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
     let announce = |source: Option<Source>| {
         ready.wait();
-        let live = if let Policy::Warm(n) = policy { n } else { 0 };
         // Its clock begins when it is made: not before every thread is there.
-        let pool = source.map(|source| Arc::new(Pool::new(source, threads as usize, live, patience)));
+        let pool = source.map(|source| Arc::new(Pool::new(source, threads as usize, patience)));
         current.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&pool);
         go.wait();
         pool
@@ -128,7 +122,7 @@ fn with_lanes<T>(
                 let (case, sender, next) = (case.again(), sender.clone(), &next);
                 scope.spawn(move || {
                     fine_timer();
-                    let mut lane = Lane { request, deployment, case, policy, instance: None };
+                    let mut lane = Lane { request, deployment, case, policy, instance: None, expires: None };
                     let begun = if matches!(policy, Policy::Warm(_)) { lane.start() } else { Ok(()) };
                     // A thread that failed goes on to meet the others, or they would wait for ever.
                     while let Some(pool) = next() {
@@ -169,6 +163,8 @@ struct Lane<'a> {
     case: Case,
     policy: Policy,
     instance: Option<Box<dyn Instance>>,
+    /// When the instance is no longer kept.
+    expires: Option<Instant>,
 }
 
 impl Lane<'_> {
@@ -178,6 +174,7 @@ impl Lane<'_> {
     }
 
     fn stop(&mut self) -> Result<(), Fault> {
+        self.expires = None;
         let deadline = Deadline::after(self.request.target.limits.stop_deadline());
         self.instance.take().map_or(Ok(()), |instance| instance.stop(deadline))
     }
@@ -191,9 +188,11 @@ impl Lane<'_> {
             answers: None,
             ended: pool.begun(),
         };
-        let mut expires = None;
+        if self.instance.is_some() {
+            pool.alive(1);
+        }
         loop {
-            match pool.next(thread, self.instance.is_some(), expires) {
+            match pool.next(thread, self.instance.is_some(), self.expires) {
                 Turn::End => break,
                 Turn::Expire => self.retire(pool)?,
                 Turn::Serve { intended, late } => {
@@ -203,18 +202,11 @@ impl Lane<'_> {
                     match self.policy {
                         Policy::Warm(_) => {}
                         Policy::Fresh => self.retire(pool)?,
-                        Policy::KeepAlive(ms) => expires = Some(answered + Duration::from_millis(ms)),
+                        Policy::KeepAlive(ms) => self.expires = Some(answered + Duration::from_millis(ms)),
                     }
                     seen.ended = Instant::now();
                 }
             }
-            if self.instance.is_none() {
-                expires = None;
-            }
-        }
-        // What is not kept in a pool does not live on to the next rate.
-        if !matches!(self.policy, Policy::Warm(_)) {
-            self.stop()?;
         }
         Ok(seen)
     }

@@ -101,9 +101,9 @@ impl State {
 }
 
 impl Pool {
-    /// A pool of `threads` threads with `live` instances, whose clock begins now.
-    pub fn new(source: Source, threads: usize, live: u32, patience: Duration) -> Pool {
-        let counts = Counts { live, most_live: live, ..Counts::default() };
+    /// A pool of `threads` threads, whose clock begins now.
+    pub fn new(source: Source, threads: usize, patience: Duration) -> Pool {
+        let counts = Counts::default();
         let state = State { source, ready: Vec::new(), empty: Vec::new(), counts, ended: false };
         Pool {
             state: Mutex::new(state),
