@@ -18,8 +18,10 @@ use crate::backend::{RunContext, Target};
 use crate::client::{Owner, Runner};
 use crate::guests::{self, Built};
 use crate::place::Places;
-use crate::protocol::{BlockRequest, Series, Visit};
+use crate::protocol::{BlockRequest, Density, OpenLoop, Series, Visit};
 use crate::reap;
+use isobench_core::load::{Rates, StartLimit};
+use isobench_core::record::Policy;
 use isobench_core::{Experiment, Fault, FaultKind, Guest, Limits, Record, sha256_hex};
 use std::cell::Cell;
 use std::fs;
@@ -240,6 +242,20 @@ pub fn starts_and_calls() -> Visit {
 /// Both modes of throughput at concurrency 1, 2 and 4, each for 30 ms.
 pub fn all_throughput() -> Visit {
     Visit::Throughput { warm: vec![1, 2, 4], fresh: vec![1, 2, 4], duration_ms: 30 }
+}
+
+/// Every experiment of load, each small: three policies at 100 requests a second for 50 ms, a burst of up to 4, and 4
+/// instances side by side.
+pub fn all_load() -> Vec<Visit> {
+    let open_loop = |policy| {
+        let rates = Rates::Fixed(vec![100_000]);
+        let (requests, shortest_ms, longest_ms) = (1, 50, 50);
+        Visit::OpenLoop(OpenLoop { policy, rates, seed: 1, requests, shortest_ms, longest_ms, most_instances: 2 })
+    };
+    let policies = [Policy::Warm(2), Policy::Fresh, Policy::KeepAlive(10)];
+    let density = Density { memory_bytes: None, count: 4, start: StartLimit::Times(1_000), longest_ms: 60_000 };
+    let burst = Visit::Burst { sizes: vec![1, 2, 4], longest_ms: 60_000 };
+    policies.into_iter().map(open_loop).chain([burst, Visit::Density(density)]).collect()
 }
 
 /// Says loudly that a test is skipped, and why; panics where `ISOBENCH_NO_SKIP=1` forbids it (CI).

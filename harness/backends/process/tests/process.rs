@@ -52,6 +52,9 @@ fn every_experiment(bed: &TestBed, guest: Guest, artifact: &Path) {
     assert!(pss.is_sorted_by(|a, b| a < b), "{guest}: {pss:?}");
 
     assert_eq!(run(testing::all_throughput()).histograms().len(), 6, "{guest}");
+    for visit in testing::all_load() {
+        assert!(!run(visit).0.is_empty(), "{guest}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use isobench_core::{Experiment, FaultKind, Guest};
 use isobench_runner::protocol::{BlockRequest, Visit};
-use isobench_runner::testing::{TestBed, all_throughput, one_start, starts_and_calls};
+use isobench_runner::testing::{TestBed, all_load, all_throughput, one_start, starts_and_calls};
 use std::path::Path;
 
 const ECHO: &str = "export function handle(request) { return request.slice(); }";
@@ -63,6 +63,11 @@ fn every_experiment_succeeds_for_both_guests() {
         let histograms = bed.run(&request).expect_ok().histograms();
         assert_eq!(histograms.len(), 6);
         assert!(histograms.iter().all(|(_, n, calls)| *calls >= u64::from(*n)), "{histograms:?}");
+
+        for visit in all_load() {
+            request.visit = visit;
+            bed.run(&request).expect_ok();
+        }
     }
 }
 

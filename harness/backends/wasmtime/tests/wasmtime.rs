@@ -61,6 +61,9 @@ fn a_workload_of_the_checkout_goes_through_every_experiment() {
     assert_eq!(outcome.values(Experiment::Footprint, "pss").len(), 4);
 
     assert_eq!(run(testing::all_throughput()).histograms().len(), 6);
+    for visit in testing::all_load() {
+        assert!(!run(visit).0.is_empty());
+    }
 }
 
 #[test]

@@ -87,6 +87,9 @@ fn every_experiment(bed: &TestBed) {
     assert!(cgroup.len() == 2 && cgroup[0] < cgroup[1], "{cgroup:?}");
 
     assert_eq!(bed.run(&request(bed, b"hello", testing::all_throughput())).expect_ok().histograms().len(), 6);
+    for visit in testing::all_load() {
+        bed.run(&request(bed, b"hello", visit)).expect_ok();
+    }
 
     let mut shut_in = request(bed, b"uid", testing::one_start());
     shut_in.expected_sha256 = isobench_core::sha256_hex(b"true");
