@@ -1,9 +1,8 @@
-//! Proofs that the verdicts can be trusted, on this machine: false alarms, power, behaviour under load.
+//! Proofs that the verdicts can be trusted, on this machine: false alarms and power.
 //!
 //! ```text
 //! cargo run --release -p isobench-cli --example prove -- aa 50 [CELL]   two identical sides, run after run, through the gate
 //! cargo run --release -p isobench-cli --example prove -- power 100      a planted slowdown of 5 %, then of 2 %
-//! cargo run --release -p isobench-cli --example prove -- load           the same thing while other programs take both cores
 //! ```
 //!
 //! Every run is one of `isobench run`; what it says is read back from its folder. The seeds are fixed; docs/PROOFS.md
@@ -18,7 +17,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Seed of the first run; each further run takes the next.
 const SEED: u64 = 20_261_121;
@@ -36,8 +34,7 @@ fn main() -> Result<()> {
     match args.first().map(String::as_str) {
         Some("aa") => aa(number(1, 50)?, args.get(2).map_or(CELL, String::as_str)),
         Some("power") => power(number(1, 100)?),
-        Some("load") => load(),
-        _ => bail!("usage: prove aa|power|load [RUNS]"),
+        _ => bail!("usage: prove aa|power [RUNS]"),
     }
 }
 
@@ -188,33 +185,5 @@ fn power(runs: u64) -> Result<()> {
         );
         tally.print();
     }
-    Ok(())
-}
-
-/// A quiet run against one while as many other programs as there are processors want them all.
-fn load() -> Result<()> {
-    let bench = Bench::planted()?;
-    let quiet = bench.run(0, "null/", &[])?;
-    static STOP: AtomicBool = AtomicBool::new(false);
-    let busy = std::thread::available_parallelism()?.get();
-    let stressed = std::thread::scope(|scope| {
-        for _ in 0..busy {
-            scope.spawn(|| {
-                while !STOP.load(Ordering::Relaxed) {
-                    std::hint::spin_loop()
-                }
-            });
-        }
-        let report = bench.run(1, "null/", &[]);
-        STOP.store(true, Ordering::Relaxed);
-        report
-    })?;
-    let compared = Compared::runs(&quiet, &stressed, &|_| true);
-    for row in &compared.comparison.rows {
-        println!("{} {}: {} ({})", row.cell, row.metric, row.said(), row.why);
-    }
-    let wrong = compared.comparison.rows.iter().filter(|row| row.word.is_difference()).count();
-    println!("{wrong} of {} rows were called a difference", compared.comparison.rows.len());
-    ensure!(wrong == 0, "load was taken for a difference");
     Ok(())
 }

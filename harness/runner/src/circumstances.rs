@@ -18,6 +18,7 @@ pub(crate) struct Before {
     at_unix_ms: u64,
     begun: Instant,
     calibration_ns: u64,
+    others_runnable: Option<u64>,
     steal: Option<(u64, u64)>,
     pressure_us: Option<u64>,
     switches: u64,
@@ -29,6 +30,7 @@ impl Before {
         Before {
             at_unix_ms: place::unix_ms(),
             calibration_ns,
+            others_runnable: machine::others_runnable(),
             steal: machine::steal_ticks(),
             pressure_us: machine::cpu_pressure_us(),
             switches: machine::involuntary_switches(),
@@ -51,6 +53,8 @@ impl Before {
             involuntary_switches: Some(machine::involuntary_switches().saturating_sub(self.switches)),
             khz: machine::khz(),
             calibration_ns: Some([self.calibration_ns, calibrate()]),
+            // After the loop, so that what a block's own end leaves to do is done.
+            others_runnable: self.others_runnable.zip(machine::others_runnable()).map(<[u64; 2]>::from),
         }
     }
 }

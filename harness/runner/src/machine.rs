@@ -47,6 +47,13 @@ pub fn cpu_pressure_us() -> Option<u64> {
     some.rsplit_once("total=")?.1.trim().parse().ok()
 }
 
+/// Tasks of the whole machine that run or want to at this instant, without the caller.
+pub fn others_runnable() -> Option<u64> {
+    let stat = text("/proc/stat")?;
+    let running = stat.lines().find_map(|l| l.strip_prefix("procs_running "))?;
+    Some(running.trim().parse::<u64>().ok()?.saturating_sub(1))
+}
+
 /// Times so far that the kernel took the processor from the processes this one has waited for, and theirs.
 pub fn involuntary_switches() -> u64 {
     // SAFETY: an all-zero rusage is valid, and the call fills it or fails.

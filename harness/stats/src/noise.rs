@@ -36,6 +36,11 @@ pub const FREQUENCY_LIMIT: f64 = 0.25;
 /// 88 %. Other visits load every core themselves and wait for nobody else, so that they are not judged by it.
 pub const PRESSURE_LIMIT_PPM: u64 = 600_000;
 
+/// Others that may want a processor at both ends of a block, as a share of the machine's processors: less than half of
+/// them. A task that wakes for a moment is seen at one end at most; one that is there at both was most likely there all
+/// the time, and with two cores a single one takes half of what the block could have had.
+pub const OTHERS_SHARE: f64 = 0.5;
+
 /// Most blocks of one experiment that may be disturbed: a third. If they are all moved the same way, the median of all
 /// is the 0.5/(1 − ⅓) = 75 % quantile of the others (or the 25 %): up to there it stays between their quartiles.
 pub const DISTURBED_SHARE: f64 = 1.0 / 3.0;
@@ -57,18 +62,20 @@ pub struct Reference {
     pub calibration_ns: Option<f64>,
     /// Median frequency.
     pub khz: Option<f64>,
+    /// Processors of the machine.
+    pub cores: u32,
 }
 
 impl Reference {
-    /// What the blocks of a run show together.
-    pub fn of<'a>(blocks: impl Iterator<Item = &'a BlockRecord>) -> Reference {
+    /// What the blocks of a run on a machine with `cores` processors show together.
+    pub fn of<'a>(cores: u32, blocks: impl Iterator<Item = &'a BlockRecord>) -> Reference {
         let (mut calibrations, mut frequencies) = (Vec::new(), Vec::new());
         for block in blocks {
             calibrations.extend(block.calibration_ns.into_iter().flatten().map(|ns| ns as f64));
             frequencies.extend(block.khz.map(|khz| khz as f64));
         }
         let best = (!calibrations.is_empty()).then(|| quantile(&sorted(&calibrations), 0.25));
-        Reference { calibration_ns: best.filter(|ns| *ns > 0.0), khz: median(&frequencies) }
+        Reference { calibration_ns: best.filter(|ns| *ns > 0.0), khz: median(&frequencies), cores }
     }
 
     /// How many times as long as in the best quarter the slower of a block's two calibrations took.
@@ -81,6 +88,7 @@ impl Reference {
     fn judge(&self, block: &BlockRecord) -> Tally {
         let over = |limit: bool| u32::from(limit);
         let cold_start = block.experiment == Some(Experiment::ColdStart);
+        let others = |[before, after]: [u64; 2]| before.min(after) as f64 >= OTHERS_SHARE * f64::from(self.cores);
         let slow = |khz: u64| self.khz.is_some_and(|usual| (khz as f64) < usual * (1.0 - FREQUENCY_LIMIT));
         let mut tally = Tally {
             blocks: 1,
@@ -88,6 +96,7 @@ impl Reference {
             calibration: over(self.slowness(block).is_some_and(|times| times > 1.0 + CALIBRATION_LIMIT)),
             frequency: over(block.khz.is_some_and(slow)),
             pressure: over(cold_start && block.cpu_pressure_ppm.is_some_and(|ppm| ppm > PRESSURE_LIMIT_PPM)),
+            others: over(block.others_runnable.is_some_and(|ends| self.cores > 0 && others(ends))),
             disturbed: 0,
         };
         tally.disturbed = over(tally.reasons().next().is_some());
@@ -110,6 +119,8 @@ pub struct Tally {
     pub frequency: u32,
     /// A cold-start visit with pressure over [`PRESSURE_LIMIT_PPM`].
     pub pressure: u32,
+    /// Others wanted [`OTHERS_SHARE`] of the processors just before and just after.
+    pub others: u32,
 }
 
 impl Tally {
@@ -120,6 +131,7 @@ impl Tally {
             ("slow calibration", self.calibration),
             ("low frequency", self.frequency),
             ("pressure", self.pressure),
+            ("other programs", self.others),
         ];
         all.into_iter().filter(|(_, blocks)| *blocks > 0)
     }
@@ -146,6 +158,7 @@ impl AddAssign for Tally {
         self.calibration += other.calibration;
         self.frequency += other.frequency;
         self.pressure += other.pressure;
+        self.others += other.others;
     }
 }
 
@@ -232,12 +245,14 @@ mod tests {
             involuntary_switches: Some(10),
             khz: Some(3_000_000),
             calibration_ns: Some([1_000_000, 1_030_000]),
+            // Something woke up at one end.
+            others_runnable: Some([0, 3]),
             ..BlockRecord::default()
         }
     }
 
     fn circumstances(blocks: &[BlockRecord]) -> Circumstances {
-        Circumstances::of(blocks, &Reference::of(blocks.iter()))
+        Circumstances::of(blocks, &Reference::of(2, blocks.iter()))
     }
 
     #[test]
@@ -256,6 +271,7 @@ mod tests {
             ("slow calibration", BlockRecord { calibration_ns: Some([1_500_000, 1_000_000]), ..quiet() }),
             ("low frequency", BlockRecord { khz: Some(2_000_000), ..quiet() }),
             ("pressure", BlockRecord { cpu_pressure_ppm: Some(900_000), ..quiet() }),
+            ("other programs", BlockRecord { others_runnable: Some([1, 2]), ..quiet() }),
         ];
         for (what, block) in bad {
             let seen = circumstances(&[quiet(), block, quiet(), quiet()]).all();
@@ -300,7 +316,7 @@ mod tests {
         let slow = BlockRecord { calibration_ns: Some([1_500_000; 2]), ..quiet() };
         let seen = circumstances(&[slow.clone(), quiet(), slow.clone(), slow.clone(), quiet(), slow]);
         assert_eq!((seen.all().calibration, seen.all().disturbed), (4, 4));
-        assert_eq!(Reference::of([].iter()), Reference::default());
+        assert_eq!(Reference::of(0, [].iter()), Reference::default());
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub fn lines() -> Vec<Record> {
             involuntary_switches: Some(7),
             khz: None,
             calibration_ns: Some([1_000_000, 1_010_000]),
+            others_runnable: Some([0, 1]),
         }),
         Record::Load(Load {
             cell: 3,
