@@ -278,9 +278,9 @@ pub struct BlockRecord {
     /// changes is the machine. Absent in schema 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_ns: Option<[u64; 2]>,
-    /// Other tasks of the machine that wanted a processor at one instant just before and one just after the block
-    /// (`procs_running` of `/proc/stat`, without the one that reads it): none of them is the block's own. Absent in
-    /// schema 1.
+    /// Other tasks of the machine that wanted a processor just before and just after the block (`procs_running` of
+    /// `/proc/stat`, without the one that reads it; at each end the smaller of two looks, before and after the
+    /// calibration loop): none of them is the block's own. Absent in schema 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub others_runnable: Option<[u64; 2]>,
 }

@@ -8,17 +8,32 @@ use isobench_core::{CellId, Experiment};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Steps of the calibration loop: a chain of multiplications, each waiting for the one before, so that neither caches
-/// nor memory nor how wide the processor is have a part in it. About 2 ms at 3 GHz: long enough that a slower clock or
-/// another task on the same core shows, short beside a block.
-const CALIBRATION_STEPS: u64 = 1_500_000;
+/// Steps of the calibration loop: a chain of shifts and multiplications, each waiting for the one before, so that
+/// neither caches nor memory nor how wide the processor is have a part in it. About 2 ms at 3 GHz: long enough that one
+/// timer's interrupt does not show and a slower clock or another task on the same core does, short beside a block.
+const CALIBRATION_STEPS: u64 = 1_200_000;
+
+/// What one end of a block shows of the machine.
+struct End {
+    calibration_ns: u64,
+    others_runnable: Option<u64>,
+}
+
+impl End {
+    /// The calibration loop, and the fewest others that were seen runnable before and after it: who is there both times
+    /// did not just wake for a moment.
+    fn read() -> End {
+        let before = machine::others_runnable();
+        let calibration_ns = calibrate();
+        End { calibration_ns, others_runnable: before.min(machine::others_runnable()) }
+    }
+}
 
 /// The machine just before a block.
 pub(crate) struct Before {
     at_unix_ms: u64,
     begun: Instant,
-    calibration_ns: u64,
-    others_runnable: Option<u64>,
+    end: End,
     steal: Option<(u64, u64)>,
     pressure_us: Option<u64>,
     switches: u64,
@@ -26,11 +41,10 @@ pub(crate) struct Before {
 
 impl Before {
     pub fn read() -> Before {
-        let calibration_ns = calibrate();
+        let end = End::read();
         Before {
             at_unix_ms: place::unix_ms(),
-            calibration_ns,
-            others_runnable: machine::others_runnable(),
+            end,
             steal: machine::steal_ticks(),
             pressure_us: machine::cpu_pressure_us(),
             switches: machine::involuntary_switches(),
@@ -42,19 +56,21 @@ impl Before {
     pub fn end(self, cell: CellId, block: u32, experiment: Experiment) -> BlockRecord {
         let wall_ns = nanos(self.begun.elapsed());
         let pressure_us = machine::cpu_pressure_us().zip(self.pressure_us).map(|(now, then)| now.saturating_sub(then));
+        let (steal_ppm, khz) = (steal_ppm(self.steal, machine::steal_ticks()), machine::khz());
+        let involuntary_switches = Some(machine::involuntary_switches().saturating_sub(self.switches));
+        let end = End::read();
         BlockRecord {
             cell,
             block,
             experiment: Some(experiment),
             at_unix_ms: self.at_unix_ms,
             wall_ns,
-            steal_ppm: steal_ppm(self.steal, machine::steal_ticks()),
+            steal_ppm,
             cpu_pressure_ppm: pressure_us.map(|us| us * 1_000_000_000 / wall_ns.max(1)),
-            involuntary_switches: Some(machine::involuntary_switches().saturating_sub(self.switches)),
-            khz: machine::khz(),
-            calibration_ns: Some([self.calibration_ns, calibrate()]),
-            // After the loop, so that what a block's own end leaves to do is done.
-            others_runnable: self.others_runnable.zip(machine::others_runnable()).map(<[u64; 2]>::from),
+            involuntary_switches,
+            khz,
+            calibration_ns: Some([self.end.calibration_ns, end.calibration_ns]),
+            others_runnable: self.end.others_runnable.zip(end.others_runnable).map(<[u64; 2]>::from),
         }
     }
 }
@@ -62,9 +78,10 @@ impl Before {
 /// The same work always, in nanoseconds.
 fn calibrate() -> u64 {
     let begun = Instant::now();
-    // Knuth's MMIX generator: any odd multiplier will do, the chain is what counts.
-    let chained = (0..black_box(CALIBRATION_STEPS))
-        .fold(1_u64, |x, _| x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    // A step of MurmurHash3's finaliser (Appleby). The shift is what keeps the compiler from folding many steps into
+    // one, as it does with multiplications and additions alone.
+    let chained =
+        (0..black_box(CALIBRATION_STEPS)).fold(1_u64, |x, _| (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd));
     black_box(chained);
     nanos(begun.elapsed())
 }
