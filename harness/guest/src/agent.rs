@@ -19,6 +19,8 @@ use crate::frame::{FrameError, Hello, Kind, PROTOCOL_VERSION, Wake, read_frame, 
 mod args;
 #[cfg(target_os = "linux")]
 pub mod init;
+#[cfg(target_os = "linux")]
+mod zygote;
 
 pub use args::{Args, Connect};
 
@@ -36,6 +38,11 @@ pub trait Guest {
     /// The instance was restored or resumed: here are fresh entropy and the time, in ns since the Unix epoch.
     fn wake(&mut self, entropy: &[u8; 32], unix_ns: u64) {
         let _ = (entropy, unix_ns);
+    }
+
+    /// Whether a copy made by `fork` is whole. An engine with threads of its own has lost them there.
+    fn survives_fork(&self) -> bool {
+        false
     }
 }
 
@@ -108,6 +115,18 @@ fn session<G: Guest>(
     };
     let hello = Hello { version: PROTOCOL_VERSION, agent: name }.encode();
     send(Kind::Hello, &hello)?;
+
+    #[cfg(target_os = "linux")]
+    if args.zygote {
+        if !guest.survives_fork() {
+            return Err(format!("{name} can't be a zygote: its engine does not survive a fork"));
+        }
+        if !zygote::copies(channel)? {
+            return Ok(());
+        }
+        send(Kind::Up, &[])?;
+        send(Kind::Hello, &hello)?;
+    }
 
     let mut incoming = BufReader::with_capacity(READ_BUFFER, channel);
     let mut request = Vec::new();

@@ -29,6 +29,7 @@ fn args() -> Args {
         memory: 0,
         frame: 100,
         deadline: Duration::from_secs(1),
+        zygote: false,
     }
 }
 

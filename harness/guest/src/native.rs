@@ -28,6 +28,11 @@ impl Guest for Handler {
         panic::catch_unwind(AssertUnwindSafe(|| (self.0)(request)))
             .map_err(|payload| AgentFault::new(fault::GUEST_TRAP, format!("panicked: {}", message(&*payload))))
     }
+
+    // One thread, and no call has been answered before.
+    fn survives_fork(&self) -> bool {
+        true
+    }
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {

@@ -30,6 +30,7 @@ pub mod reap;
 pub mod serve;
 pub mod session;
 pub mod settings;
+pub mod spawned;
 pub mod stopwatch;
 pub mod testing;
 

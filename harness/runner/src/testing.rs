@@ -14,6 +14,8 @@
 //!
 //! [`TestBed::run`] itself asserts that no process and no file of the block is left.
 
+pub mod suite;
+
 use crate::backend::{RunContext, Target};
 use crate::client::{Owner, Runner};
 use crate::guests::{self, Built};

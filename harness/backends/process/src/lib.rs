@@ -1,24 +1,17 @@
 //! Plain processes: the baseline that every other boundary is compared with. [`Process`] is the backend.
 
-mod child;
-mod last_words;
+mod zygote;
 
-use child::AgentProcess;
 use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, VariantInfo};
-use isobench_runner::agents::{self, AgentPackage};
-use isobench_runner::channel::{Channel, Listener};
-use isobench_runner::reap::COOKIE;
-use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
-use last_words::LastWords;
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use isobench_runner::agents;
+use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role, Spawning};
+use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use zygote::Zygote;
 
-/// How long an agent that was asked to leave may take before it is killed. It has nothing to do but end.
-const GRACE: Duration = Duration::from_secs(1);
+const SPAWN: &str = "spawn";
+const ZYGOTE: &str = "zygote";
 
 /// The backend.
 pub struct Process;
@@ -28,13 +21,24 @@ impl Backend for Process {
         Description {
             backend: "process".into(),
             model: Model::Process,
-            variants: vec![VariantInfo {
-                name: "spawn".into(),
-                guests: Guest::ALL.into(),
-                prepared: "the agent's file and the guest's (Wasm: compiled) in the page cache".into(),
-                shared: "kernel, file system, network, and the pages of the agent's file".into(),
-                quick: true,
-            }],
+            variants: vec![
+                VariantInfo {
+                    name: SPAWN.into(),
+                    guests: Guest::ALL.into(),
+                    prepared: "the agent's file and the guest's (Wasm: compiled) in the page cache".into(),
+                    shared: "kernel, file system, network, and the pages of the agent's file".into(),
+                    quick: true,
+                },
+                VariantInfo {
+                    name: ZYGOTE.into(),
+                    // V8 and Wasmtime have threads, which a fork does not copy.
+                    guests: vec![Guest::Native],
+                    prepared: "a process that has loaded the guest and answered nothing; it stays".into(),
+                    shared: "kernel, file system, network, address-space layout, and every page until it is written to"
+                        .into(),
+                    quick: false,
+                },
+            ],
             in_process: false,
             hidden: false,
             footprint_instances: 16,
@@ -65,92 +69,43 @@ struct Opened;
 
 impl Prepared for Opened {
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
-        let package = AgentPackage::pack(ctx, target)?;
-        let words = LastWords::listen().map_err(|e| Fault::backend(format!("a pipe for the agents: {e}")))?;
-        Ok(Box::new(Deployed {
-            guest: package.guest.as_deref().map(|p| p.display().to_string()).unwrap_or_default(),
-            package,
-            native: target.guest == Guest::Native,
-            frame: target.limits.frame_bytes,
-            state: ctx.state.clone(),
-            cookie: std::env::var_os(COOKIE),
-            words: Arc::new(words),
-            started: AtomicU32::new(0),
-        }))
+        let origin = Origin::new(ctx, target)?;
+        match target.variant.as_str() {
+            SPAWN => Ok(Box::new(Spawning::new(ctx, target, origin, Spawn::of(target, &[])))),
+            ZYGOTE => {
+                let zygote = Zygote::new(ctx, target, Arc::clone(&origin))?;
+                Ok(Box::new(Spawning::new(ctx, target, origin, zygote)))
+            }
+            other => Err(Fault::backend(format!("process has no variant `{other}`"))),
+        }
     }
 }
 
-struct Deployed {
-    package: AgentPackage,
-    guest: String,
+/// A process, spawned for its instance.
+struct Spawn {
     native: bool,
-    frame: u64,
-    state: PathBuf,
-    cookie: Option<OsString>,
-    words: Arc<LastWords>,
-    started: AtomicU32,
+    /// Further arguments of the agent.
+    args: &'static [&'static str],
 }
 
-impl Deployed {
-    fn spawn(&self, connect: &str) -> Result<AgentProcess, Fault> {
-        let program = &self.package.program;
-        let failed = |e: std::io::Error| {
+impl Spawn {
+    fn of(target: &Target, args: &'static [&'static str]) -> Spawn {
+        Spawn { native: target.guest == Guest::Native, args }
+    }
+}
+
+impl Boundary for Spawn {
+    fn launch(&self, origin: &Origin, socket: &Path, _: Deadline) -> Result<AgentProcess, Fault> {
+        let package = &origin.package;
+        let spawned = origin.command(&package.program).and_then(|mut command| {
+            let guest = package.guest.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+            command.args(package.args(&format!("unix:{}", socket.display()), &guest)).args(self.args);
+            AgentProcess::spawn(&mut command, Role::Agent)
+        });
+        spawned.map_err(|e| {
             // A native guest is its own agent: a file that cannot be executed is the fixture's fault.
             let kind = if self.native { FaultKind::InvalidGuest } else { FaultKind::BackendFailed };
-            Fault::new(kind, format!("{} cannot be started: {e}", program.display()))
-        };
-        let mut command = Command::new(program);
-        command
-            .args(self.package.args(connect, &self.guest))
-            // A guest sees nothing of the environment but the mark by which it is found should everything else fail.
-            .env_clear()
-            .envs(self.cookie.as_ref().map(|cookie| (COOKIE, cookie)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(self.words.stderr().map_err(failed)?);
-        AgentProcess::spawn(&mut command).map_err(failed)
-    }
-}
-
-impl Deployment for Deployed {
-    fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault> {
-        let n = self.started.fetch_add(1, Ordering::Relaxed);
-        let listener = Listener::bind(self.state.join(format!("{n}.sock")))?;
-        let mut agent = self.spawn(&format!("unix:{}", listener.path().display()))?;
-        phases.end("create");
-        let mut channel = listener.accept(self.frame, deadline, || agent.alive(&self.words))?;
-        let up = channel.expect_up(deadline).map_err(|fault| agent.explain(fault, &self.words))?;
-        phases.end_at("boot", up);
-        channel.expect_hello(deadline).map_err(|fault| agent.explain(fault, &self.words))?;
-        Ok(Box::new(Spawned { channel, agent, words: Arc::clone(&self.words), _listener: listener }))
-    }
-
-    fn footprint(&self) -> Attribution {
-        // Nothing exists before the first agent; the runner hosts none of them.
-        Attribution::default()
-    }
-}
-
-struct Spawned {
-    channel: Channel,
-    agent: AgentProcess,
-    words: Arc<LastWords>,
-    /// The socket's file goes when the instance goes: removing it is no part of a start.
-    _listener: Listener,
-}
-
-impl Instance for Spawned {
-    fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault> {
-        self.channel.call(request, deadline).map_err(|fault| self.agent.explain(fault, &self.words))
-    }
-
-    fn footprint(&self) -> Attribution {
-        Attribution::process(self.agent.pid())
-    }
-
-    fn stop(mut self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {
-        self.channel.send_stop();
-        self.agent.ends_within(GRACE.min(deadline.remaining()));
-        self.agent.end().map(drop)
+            Fault::new(kind, format!("{} cannot be started: {e}", package.program.display()))
+        })
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const USAGE: &str = "usage: AGENT --connect unix:PATH|port:NAME [--guest PATH] [--memory BYTES] [--frame BYTES] \
-[--deadline-ms N]\nThis program is started by isobench inside a boundary; see `isobench --help`.";
+[--deadline-ms N] [--zygote]\nThis program is started by isobench inside a boundary; see `isobench --help`.";
 
 /// Where the host listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Args {
     /// `--deadline-ms`: how long one call may take, 2 s if not given. An engine that can't interrupt its guest leaves
     /// this to the host, which ends the boundary.
     pub deadline: Duration,
+    /// `--zygote`: answer with copies of the agent, see `zygote.rs`. Linux only.
+    pub zygote: bool,
 }
 
 impl Args {
@@ -56,6 +58,7 @@ impl Args {
             memory: 64 << 20,
             frame: 16 << 20,
             deadline: Duration::from_secs(2),
+            zygote: false,
         };
         let mut args = args.into_iter();
         while let Some(flag) = args.next() {
@@ -67,6 +70,7 @@ impl Args {
                 "--memory" => rest.memory = parse_number(&flag, &value()?)?,
                 "--frame" => rest.frame = parse_number(&flag, &value()?)?,
                 "--deadline-ms" => rest.deadline = Duration::from_millis(parse_number(&flag, &value()?)?),
+                "--zygote" => rest.zygote = true,
                 _ => return Err(format!("unknown argument {flag:?}")),
             }
         }
@@ -74,7 +78,7 @@ impl Args {
     }
 }
 
-fn parse_connect(text: &OsStr) -> Result<Connect, String> {
+pub(super) fn parse_connect(text: &OsStr) -> Result<Connect, String> {
     let bytes = text.as_bytes();
     if let Some(path) = bytes.strip_prefix(b"unix:") {
         return Ok(Connect::Unix(OsStr::from_bytes(path).into()));
@@ -99,13 +103,14 @@ mod tests {
 
     #[test]
     fn every_parameter_is_read() {
-        let args = parse("--connect port:isobench --guest /g --memory 1 --frame 2 --deadline-ms 3").unwrap();
+        let args = parse("--connect port:isobench --guest /g --memory 1 --frame 2 --deadline-ms 3 --zygote").unwrap();
         let expected = Args {
             connect: Connect::Port("isobench".into()),
             guest: Some("/g".into()),
             memory: 1,
             frame: 2,
             deadline: Duration::from_millis(3),
+            zygote: true,
         };
         assert_eq!(args, expected);
         assert_eq!(parse("--connect unix:/a/b").unwrap().connect, Connect::Unix("/a/b".into()));

@@ -16,13 +16,13 @@ const DRAIN: Duration = Duration::from_millis(20);
 /// One pipe for all agents of a deployment, drained by a thread: an agent that prints much neither stops at a full pipe
 /// nor fills a disk, and no start or call pays for it.
 #[derive(Debug)]
-pub(crate) struct LastWords {
+pub(super) struct LastWords {
     pipe: PipeWriter,
     tail: Arc<Mutex<VecDeque<u8>>>,
 }
 
 impl LastWords {
-    pub(crate) fn listen() -> io::Result<LastWords> {
+    pub(super) fn listen() -> io::Result<LastWords> {
         let (mut reader, pipe) = io::pipe()?;
         let tail = Arc::new(Mutex::new(VecDeque::with_capacity(KEPT)));
         let kept = Arc::clone(&tail);
@@ -40,12 +40,12 @@ impl LastWords {
     }
 
     /// A standard error for one agent.
-    pub(crate) fn stderr(&self) -> io::Result<Stdio> {
+    pub(super) fn stderr(&self) -> io::Result<Stdio> {
         self.pipe.try_clone().map(Stdio::from)
     }
 
     /// What has been printed of late, on one line.
-    pub(crate) fn read(&self) -> String {
+    pub(super) fn read(&self) -> String {
         thread::sleep(DRAIN);
         let bytes: Vec<u8> = self.tail.lock().map(|tail| tail.iter().copied().collect()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")

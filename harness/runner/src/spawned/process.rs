@@ -1,0 +1,275 @@
+//! One agent's process: waited for with a deadline, killed with all that belongs to it, its death turned into a named
+//! fault.
+
+use super::Origin;
+use crate::backend::Attribution;
+use crate::stopwatch::Deadline;
+use isobench_core::{Fault, FaultKind};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+/// How long a killed process may need until the kernel has taken it down.
+const DEATH: Duration = Duration::from_secs(5);
+
+/// How long the death of an agent may come after the end of its channel.
+const AFTER_CLOSE: Duration = Duration::from_millis(200);
+
+/// What engines and allocators print before they end a process that is out of memory.
+const MEMORY_WORDS: [&str; 4] = ["out of memory", "OOM", "memory allocation of", "Allocation failed"];
+
+/// The highest signal.
+const SIGNALS: i32 = 64;
+
+/// What the process that was made is to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The agent itself.
+    Agent,
+    /// A helper around the agent, as long as that lives. It reports a death by a signal as shells do, as the exit code
+    /// 128 + signal.
+    Keeper,
+}
+
+/// A running agent, the leader of a process group of its own and a child of this process. Dropping it kills the group.
+#[derive(Debug)]
+pub struct AgentProcess {
+    pid: u32,
+    role: Role,
+    /// Readable once the process has ended: a wait with a deadline that costs no polling.
+    pidfd: OwnedFd,
+    /// A keeper's children. They are neither in its group nor ours to reap, and gone only some time after it.
+    kept: Vec<OwnedFd>,
+    reaped: Option<ExitStatus>,
+}
+
+impl AgentProcess {
+    /// Spawns `command`. Nothing may be set on it that the C library's `posix_spawn` cannot do, for that one shares the
+    /// runner's memory until `exec` where `fork` would copy its page tables.
+    ///
+    /// # Errors
+    /// That of the system.
+    pub fn spawn(command: &mut Command, role: Role) -> io::Result<AgentProcess> {
+        // Dropping a `Child` neither kills nor reaps it: from here on the number is ours to wait for.
+        let pid = command.process_group(0).spawn()?.id();
+        AgentProcess::take(pid, role)
+    }
+
+    /// Takes in a child that something else made, and gives it a group of its own.
+    ///
+    /// # Errors
+    /// That of the system; the child is gone then.
+    pub fn adopt(pid: u32) -> io::Result<AgentProcess> {
+        let process = AgentProcess::take(pid, Role::Agent)?;
+        // SAFETY: a plain system call on our own child, which has called no `exec` of its own.
+        if unsafe { libc::setpgid(pid as i32, pid as i32) } == 0 || process.ends_within(Duration::ZERO) {
+            return Ok(process);
+        }
+        Err(io::Error::last_os_error())
+    }
+
+    fn take(pid: u32, role: Role) -> io::Result<AgentProcess> {
+        match pidfd_open(pid) {
+            Ok(pidfd) => Ok(AgentProcess { pid, role, pidfd, kept: Vec::new(), reaped: None }),
+            Err(error) => {
+                // SAFETY: a signal to our own child, which has not been waited for.
+                unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+                let _ = reap(pid);
+                Err(error)
+            }
+        }
+    }
+
+    /// The processes that the instance is made of.
+    pub fn attribution(&self) -> Attribution {
+        let mut all = Attribution::process(self.pid);
+        if self.role == Role::Keeper {
+            let mut found = children(self.pid);
+            while let Some(pid) = found.pop() {
+                all.pids.insert(pid);
+                found.extend(children(pid));
+            }
+        }
+        all
+    }
+
+    /// Waits until it has ended; false if it has not within `allowed`.
+    fn ends_within(&self, allowed: Duration) -> bool {
+        self.reaped.is_some() || ends_within(&self.pidfd, allowed)
+    }
+
+    /// Lets it end by itself once `ask` has asked it to, and kills what is left after `grace`.
+    pub(super) fn leave(&mut self, ask: impl FnOnce(), grace: Duration) -> Result<(), Fault> {
+        // Before it ends: a keeper that is gone has no children any more, though they may live yet.
+        self.know_kept();
+        ask();
+        self.ends_within(grace);
+        self.end().map(drop)
+    }
+
+    fn know_kept(&mut self) {
+        if self.role == Role::Keeper && self.kept.is_empty() {
+            // One that is gone by now has no descriptor, and needs none.
+            self.kept = children(self.pid).into_iter().filter_map(|pid| pidfd_open(pid).ok()).collect();
+        }
+    }
+
+    /// Kills what is left of the group and of what it keeps, and reaps the process.
+    fn end(&mut self) -> Result<ExitStatus, Fault> {
+        if let Some(status) = self.reaped {
+            return Ok(status);
+        }
+        self.know_kept();
+        let pid = self.pid;
+        // SAFETY: a signal to a group that is ours: its leader has not been reaped, so the number is not used again.
+        unsafe { libc::kill(-(pid as i32), libc::SIGKILL) };
+        let all = || [&self.pidfd].into_iter().chain(&self.kept);
+        for process in all() {
+            // SAFETY: a plain system call on an open descriptor. One that has ended is what is wanted.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), libc::SIGKILL, 0, 0) };
+        }
+        if !all().all(|process| ends_within(process, DEATH)) {
+            return Err(Fault::backend(format!("process {pid} is not gone {} s after SIGKILL", DEATH.as_secs())));
+        }
+        let status = reap(pid).map_err(|e| Fault::backend(format!("waiting for process {pid}: {e}")))?;
+        let status = match (self.role, status.code()) {
+            (Role::Keeper, Some(code)) if (129..=128 + SIGNALS).contains(&code) => ExitStatus::from_raw(code - 128),
+            _ => status,
+        };
+        self.reaped = Some(status);
+        Ok(status)
+    }
+
+    /// What became of an agent that stopped answering: `fault`, unless it died, which says more.
+    pub(super) fn explain(&mut self, fault: Fault, origin: &Origin) -> Fault {
+        if fault.kind != FaultKind::ChannelClosed || !self.ends_within(AFTER_CLOSE) {
+            return fault;
+        }
+        match self.end() {
+            Ok(status) => death(status, &origin.last_words(), FaultKind::ChannelClosed),
+            Err(_) => fault,
+        }
+    }
+
+    /// An error if the agent has died without a `hello`.
+    pub(super) fn alive(&mut self, origin: &Origin) -> Result<(), Fault> {
+        if !self.ends_within(Duration::ZERO) {
+            return Ok(());
+        }
+        Err(death(self.end()?, &origin.last_words(), FaultKind::NoHello))
+    }
+}
+
+impl Drop for AgentProcess {
+    fn drop(&mut self) {
+        // One that resists SIGKILL still carries the cookie: the coordinator finds it.
+        let _ = self.end();
+    }
+}
+
+/// A descriptor of a process, which stays that of this process and of no other that gets its number.
+fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: a plain system call.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made the descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Waits until a process has ended; false if it has not within `allowed`.
+fn ends_within(pidfd: &OwnedFd, allowed: Duration) -> bool {
+    let deadline = Deadline::after(allowed);
+    loop {
+        let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // Rounded up, or the last millisecond would be spent in a busy loop.
+        let millis = deadline.remaining().as_micros().div_ceil(1000) as libc::c_int;
+        // SAFETY: one valid pollfd.
+        match unsafe { libc::poll(&mut poll, 1, millis) } {
+            1.. => return true,
+            0 => return false,
+            _ if deadline.passed() => return false,
+            // Interrupted by a signal: go on waiting.
+            _ => {}
+        }
+    }
+}
+
+/// Waits for a child that has ended or is about to.
+fn reap(pid: u32) -> io::Result<ExitStatus> {
+    loop {
+        let mut status = 0;
+        // SAFETY: a plain system call on our own child.
+        if unsafe { libc::waitpid(pid as i32, &mut status, 0) } >= 0 {
+            return Ok(ExitStatus::from_raw(status));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// The children of a process, those of all its threads. None where it is gone.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// The name of a death. `otherwise` is that of an exit on purpose.
+fn death(status: ExitStatus, words: &str, otherwise: FaultKind) -> Fault {
+    let signal = status.signal();
+    let memory = MEMORY_WORDS.iter().any(|word| words.contains(word));
+    let (kind, how) = match signal {
+        Some(libc::SIGABRT | libc::SIGTRAP | libc::SIGILL) if memory => {
+            (FaultKind::OutOfMemory, "the agent gave up for want of memory".to_string())
+        }
+        Some(libc::SIGKILL) => (
+            FaultKind::ChannelClosed,
+            "the agent was killed by SIGKILL: by the kernel for want of memory (see dmesg), or by somebody".into(),
+        ),
+        Some(signal) => (FaultKind::GuestTrap, format!("the agent died of signal {signal} ({})", spell(signal))),
+        None => (otherwise, format!("the agent ended with {status} before its time")),
+    };
+    Fault::new(kind, if words.is_empty() { how } else { format!("{how}: {words}") })
+}
+
+fn spell(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGSEGV => "SIGSEGV: it used memory that is not there",
+        libc::SIGBUS => "SIGBUS: it used memory that could not be had",
+        libc::SIGILL => "SIGILL: an instruction that this processor does not have, or a trap",
+        libc::SIGFPE => "SIGFPE: arithmetic",
+        libc::SIGABRT => "SIGABRT: it gave up",
+        libc::SIGTRAP => "SIGTRAP: a trap",
+        _ => "sent by somebody",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_signal(signal: i32, words: &str) -> FaultKind {
+        death(ExitStatus::from_raw(signal), words, FaultKind::NoHello).kind
+    }
+
+    #[test]
+    fn a_death_is_named_by_its_signal_and_its_last_words() {
+        assert_eq!(of_signal(libc::SIGSEGV, ""), FaultKind::GuestTrap);
+        assert_eq!(of_signal(libc::SIGABRT, "memory allocation of 1073741824 bytes failed"), FaultKind::OutOfMemory);
+        assert_eq!(
+            of_signal(libc::SIGTRAP, "Fatal JavaScript out of memory: Reached heap limit"),
+            FaultKind::OutOfMemory
+        );
+        assert_eq!(of_signal(libc::SIGABRT, "thread main has overflowed its stack"), FaultKind::GuestTrap);
+        assert_eq!(of_signal(libc::SIGKILL, ""), FaultKind::ChannelClosed);
+        let exit = death(ExitStatus::from_raw(3 << 8), "", FaultKind::NoHello);
+        assert_eq!(exit.kind, FaultKind::NoHello);
+        assert!(exit.message.contains("exit status: 3"), "{exit}");
+    }
+}
