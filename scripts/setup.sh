@@ -17,6 +17,7 @@ need() {
 
 need cc gcc "to link Rust programs"
 need /usr/lib/x86_64-linux-gnu/libc.a libc6-dev "static programs: the agents"
+need bwrap bubblewrap "the bwrap backend"
 need dockerd docker.io "the docker backend"
 need qemu-system-x86_64 qemu-system-x86 "the qemu backend"
 need dpkg-deb dpkg "to unpack a guest kernel"
