@@ -8,7 +8,7 @@ use isobench_core::run::RunFile;
 use isobench_stats::noise::Tally;
 use isobench_stats::quantile::samples_needed;
 use isobench_stats::spread::{INTERVAL_BLOCKS, interval_blocks};
-use isobench_stats::{CellSummary, Estimate, Measure, Spread, Summary, Verdict};
+use isobench_stats::{CellSummary, Estimate, Measure, Summary, Verdict, metric};
 use maud::{Markup, html};
 
 /// The rows of the first workload, by rising cold start.
@@ -66,9 +66,9 @@ pub(super) fn dot(cell: &CellSummary) -> Markup {
 }
 
 fn value(quantity: Quantity, estimate: Estimate) -> Markup {
-    let meaning = match estimate.spread {
-        Some(Spread::Interval { .. }) => "95 % interval",
-        _ => "lowest and highest block",
+    let meaning = match metric::precision(estimate) {
+        Some(precision) => format!("95 % interval: ±{}", units::percent(precision)),
+        None => "lowest and highest block".into(),
     };
     html! {
         b { (quantity.show(estimate.value)) }
@@ -197,6 +197,9 @@ fn counts(starts: Option<&isobench_stats::Starts>, tally: &Tally) -> Markup {
         Some(starts) => html! {
             td.n {
                 (units::grouped(starts.total.n)) small { (starts.total.blocks) }
+                @if let Some(precision) = metric::precision(starts.total.p50) {
+                    small title="half the interval of the median cold start, over the median" { "±" (units::percent(precision)) }
+                }
                 @if let Some(why) = tally.sentence() {
                     small.disturbed title=(why) { (tally.disturbed) " of " (tally.blocks) " disturbed" }
                 }
