@@ -108,7 +108,7 @@ fn every_misbehaviour_is_an_error_row_with_its_name() {
     checkout.fixture("wat-syntax", "", &[("guest.wat", "(module\n  (func\n    (i32.sub))")]);
     checkout.fixture("healthy", "", &[("guest.js", "export const handle = (r) => r;"), ("guest.wat", ECHO_WAT)]);
 
-    let backends = ["process/", "v8/", "wasmtime/"].iter().flat_map(|b| ["--only", b]);
+    let backends = ["process/", "v8/fresh", "wasmtime/"].iter().flat_map(|b| ["--only", b]);
     let args: Vec<&str> = ["run", "--quick", "--seed", "1", "--budget", "1ms"].into_iter().chain(backends).collect();
     let ran = checkout.run(&args);
     ran.expect(3).says("wat-syntax/guest.wat:3");

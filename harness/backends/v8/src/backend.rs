@@ -1,8 +1,10 @@
 //! The backend: V8 behind the harness's traits.
 
-use crate::boundary::{Boundary, Code};
-use crate::engine;
-use isobench_core::{Availability, Description, Fault, Guest, Limits, Model, VariantInfo};
+use crate::boundary::Boundary;
+use crate::code::Code;
+use crate::engine::{self, Compilers};
+use crate::variant::Variant;
+use isobench_core::{Availability, Description, Fault, Limits, Model};
 use isobench_runner::stopwatch::{Deadline, Phases};
 use isobench_runner::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target};
 
@@ -17,15 +19,7 @@ impl Backend for V8 {
         Description {
             backend: "v8".into(),
             model: Model::Isolate,
-            variants: vec![VariantInfo {
-                name: "fresh".into(),
-                guests: vec![Guest::Wasm, Guest::Js],
-                prepared: "V8 initialised in the host process, the guest's file read into memory".into(),
-                shared: "the host process, V8's read-only heap and built-ins, its worker threads; compiled Wasm while \
-                         another instance of the same module lives"
-                    .into(),
-                quick: true,
-            }],
+            variants: Variant::ALL.into_iter().map(Variant::describe).collect(),
             in_process: true,
             hidden: false,
             footprint_instances: FOOTPRINT_INSTANCES,
@@ -42,7 +36,7 @@ impl Backend for V8 {
 
     fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
         // Every runner process initialises an engine of its own; the owner does so to tell how long that takes.
-        engine::initialise(Limits::default().memory_bytes, engine::abort_out_of_memory)?;
+        engine::initialise(Limits::default().memory_bytes, Compilers::All, engine::abort_out_of_memory)?;
         Ok(Box::new(Ready))
     }
 
@@ -56,23 +50,27 @@ struct Ready;
 
 impl Prepared for Ready {
     fn deploy(&self, _: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
-        engine::initialise(target.limits.memory_bytes, engine::abort_out_of_memory)?;
+        let variant = Variant::named(&target.variant)?;
+        engine::initialise(target.limits.memory_bytes, variant.compilers(), engine::abort_out_of_memory)?;
         let code = Code::read(target.guest, &target.artifact)?;
-        Ok(Box::new(Deployed { code, limits: target.limits.clone() }))
+        let deadline = Deadline::after(target.limits.start_deadline(target.emulated));
+        let code = variant.deploy(code, &target.limits, deadline)?;
+        Ok(Box::new(Deployed { variant, code, limits: target.limits.clone() }))
     }
 }
 
 struct Deployed {
+    variant: Variant,
     code: Code,
     limits: Limits,
 }
 
 impl Deployment for Deployed {
     fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault> {
-        let mut boundary = Boundary::create(&self.limits);
+        let mut boundary = self.variant.create(&self.code, &self.limits);
         phases.end("create");
         boundary.load(&self.code, Some(deadline))?;
-        Ok(Box::new(Isolate(boundary)))
+        Ok(Box::new(Isolate { boundary, variant: self.variant, limits: self.limits.clone() }))
     }
 
     fn footprint(&self) -> Attribution {
@@ -80,11 +78,15 @@ impl Deployment for Deployed {
     }
 }
 
-struct Isolate(Boundary);
+struct Isolate {
+    boundary: Boundary,
+    variant: Variant,
+    limits: Limits,
+}
 
 impl Instance for Isolate {
     fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault> {
-        self.0.call(request, deadline)
+        self.boundary.call(request, deadline)
     }
 
     fn footprint(&self) -> Attribution {
@@ -93,6 +95,9 @@ impl Instance for Isolate {
 
     fn stop(self: Box<Self>, _: Deadline) -> Result<(), Fault> {
         // Freeing an isolate runs none of the guest's code: it cannot hang, and dropping is all there is to it.
+        let Isolate { boundary, variant, limits } = *self;
+        drop(boundary);
+        variant.replace(&limits);
         Ok(())
     }
 }

@@ -1,83 +1,98 @@
-//! One isolate and its context: made, loaded, called, thrown away.
+//! What one guest runs in: a context, in an isolate of its own or in one that it shares. Made, loaded, called, thrown
+//! away.
 
-use crate::memory::Memory;
+use crate::code::{Code, Form};
+use crate::host::Host;
+use crate::js::Compile;
+use crate::snapshot::Snapshot;
 use crate::stop::Stop;
-use crate::watchdog::Watch;
-use crate::{engine, js, text, wasm};
-use isobench_core::{Fault, FaultKind, Guest, Limits};
+use crate::wasm::Source;
+use crate::{js, text, wasm};
+use isobench_core::{Fault, FaultKind, Limits};
 use isobench_runner::stopwatch::Deadline;
-use std::mem::ManuallyDrop;
-use std::path::Path;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
-/// A guest's code, as it lies in its file.
-#[derive(Debug)]
-pub struct Code {
-    guest: Guest,
-    name: String,
-    bytes: Vec<u8>,
-}
-
-impl Code {
-    /// Reads a JS module or a Wasm binary. Nothing is compiled.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is of a kind that V8 does not run.
-    pub fn read(guest: Guest, path: &Path) -> Result<Code, Fault> {
-        if guest == Guest::Native {
-            return Err(Fault::backend("V8 runs js and wasm guests, not native ones"));
-        }
-        let bytes =
-            std::fs::read(path).map_err(|e| Fault::new(FaultKind::InvalidGuest, format!("{}: {e}", path.display())))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Code { guest, name, bytes })
-    }
-}
-
 /// What is called of a loaded guest.
-enum Entry {
+pub(crate) enum Entry {
     Nothing,
     Js(v8::Global<v8::Function>),
     Wasm(wasm::Exports),
 }
 
-/// An isolate with its context, its memory limit and its watch. It lives and dies on the thread that made it, in any
+/// An isolate that contexts of one thread share.
+pub(crate) type SharedHost = Rc<RefCell<Host>>;
+
+/// A context and its isolate, with a memory limit and a watch. It lives and dies on the thread that made it, in any
 /// order with others.
 pub struct Boundary {
+    // In the order in which they must go: whatever holds on to the isolate before the isolate.
     entry: Entry,
-    context: Option<v8::Global<v8::Context>>,
-    watch: Watch,
-    memory: Arc<Memory>,
+    context: v8::Global<v8::Context>,
+    /// What the guest's promises wait in, where the isolate is not its own.
+    _microtasks: Option<v8::MicrotaskQueueHandle>,
     frame_bytes: u64,
-    /// Entered only while it is used, so that many can live on one thread. Dropped by hand, entered once more.
-    isolate: ManuallyDrop<v8::OwnedIsolate>,
+    host: SharedHost,
 }
 
 impl Boundary {
-    /// A fresh isolate with a fresh context. [`engine::initialise`] comes first.
+    /// A fresh isolate with a fresh context. [`engine::initialise`](crate::engine::initialise) comes first.
     pub fn create(limits: &Limits) -> Boundary {
-        let memory = Memory::new(limits.memory_bytes);
-        let mut isolate = v8::Isolate::new(memory.create_params());
-        isolate.set_oom_error_handler(engine::out_of_memory());
-        isolate.set_slot(Arc::clone(&memory));
-        memory.guard(&mut isolate);
-        let context = {
-            v8::scope!(let scope, &mut isolate);
-            let context = v8::Context::new(scope, v8::ContextOptions::default());
-            let scope = &mut v8::ContextScope::new(scope, context);
-            text::install(scope, context);
-            v8::Global::new(scope, context)
-        };
-        let watch = Watch::new(isolate.thread_safe_handle());
-        // SAFETY: `new` entered it, on this thread.
-        unsafe { isolate.exit() };
+        Boundary::within(Host::fresh(limits), limits)
+    }
+
+    /// A fresh context in an isolate of its own.
+    pub(crate) fn within(mut host: Host, limits: &Limits) -> Boundary {
+        let context = host.enter(None, |scope| new_context(scope, v8::ContextOptions::default()));
         Boundary {
             entry: Entry::Nothing,
-            context: Some(context),
-            watch,
-            memory,
+            context,
+            _microtasks: None,
             frame_bytes: limits.frame_bytes,
-            isolate: ManuallyDrop::new(isolate),
+            host: Rc::new(RefCell::new(host)),
+        }
+    }
+
+    /// A fresh context in an isolate that others live in. What one guest leaves pending must not run in the call of
+    /// another, so each has a queue of its own for that.
+    pub(crate) fn beside(host: &SharedHost, limits: &Limits) -> Boundary {
+        let (context, microtasks) = host.borrow_mut().enter(None, |scope| {
+            let microtasks = v8::MicrotaskQueue::new(scope, v8::MicrotasksPolicy::Auto);
+            let queue = std::ptr::from_ref::<v8::MicrotaskQueue>(&microtasks).cast_mut();
+            let options = v8::ContextOptions { microtask_queue: Some(queue), ..v8::ContextOptions::default() };
+            (new_context(scope, options), microtasks)
+        });
+        Boundary {
+            entry: Entry::Nothing,
+            context,
+            _microtasks: Some(microtasks),
+            frame_bytes: limits.frame_bytes,
+            host: Rc::clone(host),
+        }
+    }
+
+    /// A fresh isolate with a fresh context, as `code` wants them.
+    pub(crate) fn of(code: &Code, limits: &Limits) -> Boundary {
+        match &code.form {
+            Form::JsEvaluated(snapshot) => Boundary::from_snapshot(snapshot, limits),
+            _ => Boundary::create(limits),
+        }
+    }
+
+    /// An isolate and a context as a snapshot has them: the guest is in it, and evaluated.
+    fn from_snapshot(snapshot: &Snapshot, limits: &Limits) -> Boundary {
+        let mut host = snapshot.host(limits);
+        let context = host.enter(None, |scope| {
+            let context = v8::Context::new(scope, v8::ContextOptions::default());
+            v8::Global::new(scope, context)
+        });
+        Boundary {
+            entry: Entry::Nothing,
+            context,
+            _microtasks: None,
+            frame_bytes: limits.frame_bytes,
+            host: Rc::new(RefCell::new(host)),
         }
     }
 
@@ -87,27 +102,39 @@ impl Boundary {
     /// `invalid_guest` for what does not compile or lacks its exports, `guest_throw` or `guest_trap` for what fails when
     /// evaluated, `out_of_memory`, `deadline_exceeded`.
     pub fn load(&mut self, code: &Code, deadline: Option<Deadline>) -> Result<(), Fault> {
-        let loaded = self.inside(deadline, |scope, _| match code.guest {
-            Guest::Wasm => wasm::load(scope, &code.name, &code.bytes).map(Entry::Wasm),
-            _ => js::load(scope, &code.name, &code.bytes).map(Entry::Js),
-        });
-        self.entry = loaded.map_err(|stop| {
-            let failed = if code.guest == Guest::Wasm { FaultKind::GuestTrap } else { FaultKind::GuestThrow };
-            self.judge(stop, failed, deadline, "loading the guest")
+        let name = &code.name;
+        self.entry = self.attempt("loading the guest", code.failure(), deadline, |scope| match &code.form {
+            Form::Js(text) => js::load(scope, name, text, Compile::Lazily).map(Entry::Js),
+            Form::JsCached(text, cache) => js::load(scope, name, text, Compile::From(cache)).map(Entry::Js),
+            Form::JsEvaluated(snapshot) => snapshot.handle(scope).map(Entry::Js),
+            Form::Wasm(binary) => wasm::load(scope, name, Source::Binary(binary)).map(Entry::Wasm),
+            Form::WasmCompiled(module) => wasm::load(scope, name, Source::Compiled(module)).map(Entry::Wasm),
         })?;
         Ok(())
+    }
+
+    /// Does something else than calling the guest in its context; `failed` is what an exception there means.
+    pub(crate) fn attempt<T>(
+        &self,
+        what: &str,
+        failed: FaultKind,
+        deadline: Option<Deadline>,
+        act: impl FnOnce(&mut v8::PinScope<'_, '_>) -> Result<T, Stop>,
+    ) -> Result<T, Fault> {
+        self.inside(deadline, |scope, _| act(scope)).map_err(|stop| self.judge(stop, failed, deadline, what))
     }
 
     /// One request.
     ///
     /// # Errors
     /// `guest_throw` or `guest_trap`, `bad_answer`, `frame_too_large`, `out_of_memory`, `deadline_exceeded`. After
-    /// `out_of_memory` of the heap, every later call fails in the same way.
+    /// `out_of_memory` of the heap, every later call of whatever lives in the isolate fails in the same way.
     pub fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault> {
-        if self.memory.heap_exhausted() {
+        let memory = Arc::clone(self.host.borrow().memory());
+        if memory.heap_exhausted() {
             return Err(self.out_of_memory("its heap was exhausted by an earlier call"));
         }
-        let (memory, frame_bytes) = (Arc::clone(&self.memory), self.frame_bytes);
+        let frame_bytes = self.frame_bytes;
         let answer = self.inside(Some(deadline), |scope, entry| match entry {
             Entry::Js(handle) => js::call(scope, &memory, handle, request, frame_bytes),
             Entry::Wasm(exports) => wasm::call(scope, exports, request, frame_bytes).map_err(|stop| match stop {
@@ -125,41 +152,36 @@ impl Boundary {
         })
     }
 
-    /// Runs `act` in the isolate's context, under the watchdog's eyes.
-    fn inside<T>(
-        &mut self,
+    /// Runs `act` in the context, under the watchdog's eyes.
+    pub(crate) fn inside<T>(
+        &self,
         deadline: Option<Deadline>,
-        act: impl FnOnce(&mut v8::PinScope<'_, '_>, &Entry) -> Result<T, Stop>,
-    ) -> Result<T, Stop> {
-        // SAFETY: on the thread that made it; exited below, on every path but that of a panic, which only a bug of ours is.
-        unsafe { self.isolate.enter() };
-        if let Some(deadline) = deadline {
-            self.watch.arm(deadline);
-        }
-        let done = {
-            v8::scope!(let scope, &mut **self.isolate);
-            let context = v8::Local::new(scope, self.context.as_ref().expect("present until dropped"));
+        act: impl FnOnce(&mut v8::PinScope<'_, '_>, &Entry) -> T,
+    ) -> T {
+        self.host.borrow_mut().enter(deadline, |scope| {
+            let context = v8::Local::new(scope, &self.context);
             let scope = &mut v8::ContextScope::new(scope, context);
             act(scope, &self.entry)
-        };
-        if deadline.is_some() && self.watch.disarm() {
-            self.isolate.cancel_terminate_execution();
-        }
-        // SAFETY: entered above.
-        unsafe { self.isolate.exit() };
-        done
+        })
+    }
+
+    /// The isolate alone, without any handle to what is in it.
+    pub(crate) fn into_host(self) -> Host {
+        let Boundary { host, .. } = self;
+        Rc::into_inner(host).expect("the isolate is its own").into_inner()
     }
 
     /// Gives a stop its name.
     fn judge(&self, stop: Stop, failed: FaultKind, deadline: Option<Deadline>, what: &str) -> Fault {
-        if self.memory.heap_exhausted() {
+        let memory = Arc::clone(self.host.borrow().memory());
+        if memory.heap_exhausted() {
             return self.out_of_memory("its heap came near the limit and it was terminated");
         }
         match (stop, deadline) {
             (Stop::Fault(fault), _) => fault,
             (Stop::OutOfMemory(how), _) => self.out_of_memory(&how),
             // The texts of V8 for a refused buffer, whatever asked for it.
-            (Stop::Thrown(message), _) if self.memory.buffer_refused() && message.contains("allocation failed") => {
+            (Stop::Thrown(message), _) if memory.buffer_refused() && message.contains("allocation failed") => {
                 self.out_of_memory(&message)
             }
             (Stop::Thrown(message), _) => Fault::new(failed, message),
@@ -169,19 +191,15 @@ impl Boundary {
     }
 
     fn out_of_memory(&self, how: &str) -> Fault {
-        let message = format!("the guest may have {} bytes (`memory_mib` in [limits]): {how}", self.memory.limit());
+        let limit = self.host.borrow().memory().limit();
+        let message = format!("the guest may have {limit} bytes (`memory_mib` in [limits]): {how}");
         Fault::new(FaultKind::OutOfMemory, message)
     }
 }
 
-impl Drop for Boundary {
-    fn drop(&mut self) {
-        // The crate insists that an isolate is the entered one when it is dropped, and exits it itself.
-        // SAFETY: on the thread that made it, where it is not entered.
-        unsafe { self.isolate.enter() };
-        self.entry = Entry::Nothing;
-        self.context = None;
-        // SAFETY: nothing of it is used after this; what it points to (`memory`) is dropped later.
-        unsafe { ManuallyDrop::drop(&mut self.isolate) };
-    }
+fn new_context(scope: &mut v8::PinScope<'_, '_, ()>, options: v8::ContextOptions<'_>) -> v8::Global<v8::Context> {
+    let context = v8::Context::new(scope, options);
+    let scope = &mut v8::ContextScope::new(scope, context);
+    text::install(scope, context);
+    v8::Global::new(scope, context)
 }

@@ -10,9 +10,19 @@ const WASM_PAGE: u64 = 64 << 10;
 /// What ends the process when V8 finds no memory to go on with. It must not return.
 pub type OutOfMemory = v8::OomErrorCallback;
 
+/// Which of V8's compilers may generate machine code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compilers {
+    /// All, as V8 chooses.
+    All,
+    /// None: JavaScript is interpreted, and there is no WebAssembly.
+    None,
+}
+
 /// What the process was initialised with.
 struct Engine {
     memory_bytes: u64,
+    compilers: Compilers,
     out_of_memory: OutOfMemory,
 }
 
@@ -22,11 +32,14 @@ static ENGINE: OnceLock<Engine> = OnceLock::new();
 /// threads with isolates descend from: V8 protects its code with a memory key that threads inherit.
 ///
 /// # Errors
-/// The process was initialised for another limit. Flags are read once, and the limit of WebAssembly's memory is one.
-pub fn initialise(memory_bytes: u64, out_of_memory: OutOfMemory) -> Result<(), Fault> {
+/// The process was initialised for another limit or other compilers. Flags are read once, and these are flags.
+pub fn initialise(memory_bytes: u64, compilers: Compilers, out_of_memory: OutOfMemory) -> Result<(), Fault> {
     let engine = ENGINE.get_or_init(|| {
         // Linear memory is taken from the kernel and not from the array-buffer allocator, so it needs a limit of its own.
         v8::V8::set_flags_from_string(&format!("--wasm-max-mem-pages={}", memory_bytes / WASM_PAGE));
+        if compilers == Compilers::None {
+            v8::V8::set_flags_from_string("--jitless");
+        }
         // V8's default platform, with as many workers as it chooses for the machine: concurrent compilation and
         // collection is how every runtime in production runs V8, and a single thread would show its JIT's pauses as
         // the guest's. No idle tasks: nobody would run them.
@@ -35,15 +48,15 @@ pub fn initialise(memory_bytes: u64, out_of_memory: OutOfMemory) -> Result<(), F
         // Guard pages instead of a comparison before each access to linear memory, as in browsers and Node. Where the
         // handler cannot be installed V8 compares; nothing else changes.
         v8::V8::enable_web_assembly_trap_handler(true);
-        Engine { memory_bytes, out_of_memory }
+        Engine { memory_bytes, compilers, out_of_memory }
     });
-    if engine.memory_bytes == memory_bytes {
+    if (engine.memory_bytes, engine.compilers) == (memory_bytes, compilers) {
         return Ok(());
     }
     Err(Fault::backend(format!(
-        "V8 was initialised for guests with {} bytes of memory and cannot be for {memory_bytes} in the same process: \
-         deploy them in processes of their own",
-        engine.memory_bytes
+        "V8 was initialised for guests with {} bytes of memory ({:?} compilers) and cannot be for {memory_bytes} \
+         ({compilers:?}) in the same process: deploy them in processes of their own",
+        engine.memory_bytes, engine.compilers
     )))
 }
 

@@ -4,20 +4,25 @@ use crate::memory::Memory;
 use crate::stop::{Stop, caught, describe};
 use isobench_core::{Fault, FaultKind};
 
+/// How a module's functions come by their bytecode.
+pub(crate) enum Compile<'a> {
+    /// Each when it is first called: V8's own way.
+    Lazily,
+    /// All at once.
+    Eagerly,
+    /// From V8's code cache of this very source.
+    From(&'a [u8]),
+}
+
 /// Compiles and evaluates the module; answers with its `handle`.
 pub(crate) fn load(
     scope: &mut v8::PinScope<'_, '_>,
     name: &str,
     source: &[u8],
+    how: Compile<'_>,
 ) -> Result<v8::Global<v8::Function>, Stop> {
-    let text = std::str::from_utf8(source).map_err(|e| invalid(format!("{name}: not UTF-8: {e}")))?;
     v8::tc_scope!(let scope, scope);
-    let text = v8::String::new(scope, text).ok_or_else(|| invalid(format!("{name}: longer than V8 allows")))?;
-    let resource = v8::String::new(scope, name).expect("a file's name is short").into();
-    let origin = v8::ScriptOrigin::new(scope, resource, 0, 0, false, -1, None, false, false, true, None);
-    let mut source = v8::script_compiler::Source::new(text, Some(&origin));
-
-    let compiled = v8::script_compiler::compile_module(scope, &mut source);
+    let compiled = compile(scope, name, source, how)?;
     let module = compiled.ok_or_else(|| not_loadable(caught(scope)))?;
     module.instantiate_module(scope, refuse_import).ok_or_else(|| not_loadable(caught(scope)))?;
     let completion = module.evaluate(scope).ok_or_else(|| caught(scope))?;
@@ -37,6 +42,45 @@ pub(crate) fn load(
         invalid(format!("{name}: exports no function `handle`: it must `export function handle(request)`"))
     })?;
     Ok(v8::Global::new(scope, handle))
+}
+
+/// V8's code cache of the module with every function in it. It is not evaluated: what a warm-up call with some request
+/// would compile depends on the request, and this does not.
+pub(crate) fn code_cache(scope: &mut v8::PinScope<'_, '_>, name: &str, source: &[u8]) -> Result<Vec<u8>, Stop> {
+    v8::tc_scope!(let scope, scope);
+    let compiled = compile(scope, name, source, Compile::Eagerly)?;
+    let module = compiled.ok_or_else(|| not_loadable(caught(scope)))?;
+    let cache = module.get_unbound_module_script(scope).create_code_cache();
+    let cache = cache.ok_or_else(|| Fault::backend(format!("{name}: V8 could not make a code cache of it")))?;
+    Ok(cache.to_vec())
+}
+
+/// The module, or `None` where V8 has thrown.
+fn compile<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    name: &str,
+    source: &[u8],
+    how: Compile<'_>,
+) -> Result<Option<v8::Local<'s, v8::Module>>, Fault> {
+    use v8::script_compiler::{CachedData, CompileOptions, NoCacheReason, Source, compile_module2};
+    let text = std::str::from_utf8(source).map_err(|e| invalid(format!("{name}: not UTF-8: {e}")))?;
+    let text = v8::String::new(scope, text).ok_or_else(|| invalid(format!("{name}: longer than V8 allows")))?;
+    let resource = v8::String::new(scope, name).expect("a file's name is short").into();
+    let origin = v8::ScriptOrigin::new(scope, resource, 0, 0, false, -1, None, false, false, true, None);
+    let (mut source, options) = match how {
+        Compile::Lazily => (Source::new(text, Some(&origin)), CompileOptions::NoCompileOptions),
+        Compile::Eagerly => (Source::new(text, Some(&origin)), CompileOptions::EagerCompile),
+        Compile::From(cache) => {
+            let cache = CachedData::new(cache);
+            (Source::new_with_cached_data(text, Some(&origin), cache), CompileOptions::ConsumeCodeCache)
+        }
+    };
+    let module = compile_module2(scope, &mut source, options, NoCacheReason::NoReason);
+    // V8 then compiles as if there were none: a row that says it reuses code must not measure that.
+    if source.get_cached_data().is_some_and(|cache| cache.rejected()) {
+        return Err(Fault::backend(format!("{name}: V8 rejected the code cache that it made of the same source")));
+    }
+    Ok(module)
 }
 
 /// One request.

@@ -1,9 +1,14 @@
-//! V8 isolates: one isolate with one context per instance.
+//! V8 isolates: contexts in isolates of their own, and the ladder of ways to have one sooner.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`engine`] | V8 itself, initialised once per process: platform and flags |
-//! | [`boundary`] | one isolate and its context: made, loaded, called, thrown away |
+//! | [`boundary`] | one context and its isolate: made, loaded, called, thrown away |
+//! | `host` | an isolate with its guards |
+//! | [`code`] | a guest's code: as it is, compiled, evaluated |
+//! | `snapshot` | a guest that has been evaluated, written down |
+//! | `kept` | what a thread keeps between instances: a pool, a living isolate |
+//! | `variant` | the ladder |
 //! | `js`, `wasm` | how a guest of either kind is loaded and called |
 //! | `memory` | the memory limit: heap and array buffers |
 //! | `watchdog` | deadlines |
@@ -15,13 +20,19 @@
 
 pub mod backend;
 pub mod boundary;
+pub mod code;
 pub mod engine;
+mod host;
 mod js;
+mod kept;
 mod memory;
+mod snapshot;
 mod stop;
 mod text;
+mod variant;
 mod wasm;
 mod watchdog;
 
 pub use backend::V8;
-pub use boundary::{Boundary, Code};
+pub use boundary::Boundary;
+pub use code::Code;

@@ -4,12 +4,18 @@
 //! throws and says so: other encodings, and decoding in pieces (`stream: true`).
 
 use crate::memory::Memory;
+use std::borrow::Cow;
+use std::ffi::c_void;
 use std::sync::Arc;
+use v8::MapFnTo;
 
-/// Bit of a decoder's state: invalid bytes throw instead of becoming U+FFFD.
-const FATAL: i32 = 1;
-/// Bit of a decoder's state: a byte-order mark is kept.
-const IGNORE_BOM: i32 = 2;
+/// A decoder's field: whether invalid bytes throw instead of becoming U+FFFD. Its fields hold booleans and not numbers,
+/// because in a snapshot V8 would take a number for an address.
+const FATAL: usize = 0;
+/// A decoder's field: whether a byte-order mark is kept.
+const IGNORE_BOM: usize = 1;
+/// How many fields a decoder has.
+const FIELDS: usize = 2;
 
 /// Defines both on the context's global object.
 pub(crate) fn install(scope: &mut v8::PinScope<'_, '_>, context: v8::Local<'_, v8::Context>) {
@@ -19,6 +25,23 @@ pub(crate) fn install(scope: &mut v8::PinScope<'_, '_>, context: v8::Local<'_, v
     // Nothing fails on a fresh global object.
     let _ = global.set_lazy_data_property(scope, encoder, make_encoder);
     let _ = global.set_lazy_data_property(scope, decoder, make_decoder);
+}
+
+/// Every address of ours that a context with both may hold: a snapshot of it is taken and started with this table.
+pub(crate) fn references() -> Cow<'static, [v8::ExternalReference]> {
+    let getters: [v8::AccessorNameGetterCallback; 2] = [make_encoder.map_fn_to(), make_decoder.map_fn_to()];
+    let functions: [v8::FunctionCallback; 5] = [
+        construct_encoder.map_fn_to(),
+        encode.map_fn_to(),
+        encode_into.map_fn_to(),
+        construct_decoder.map_fn_to(),
+        decode.map_fn_to(),
+    ];
+    let getters = getters.map(|getter| v8::ExternalReference { pointer: getter as *mut c_void });
+    let functions = functions.map(|function| v8::ExternalReference { function });
+    // The crate wants a null at the end, and copies the table to append one that is missing.
+    let end = [v8::ExternalReference { pointer: std::ptr::null_mut() }];
+    getters.into_iter().chain(functions).chain(end).collect()
 }
 
 type Value = v8::Value;
@@ -45,7 +68,7 @@ fn make_decoder(
     mut answer: v8::ReturnValue<'_, Value>,
 ) {
     let class = v8::FunctionTemplate::new(scope, construct_decoder);
-    class.instance_template(scope).set_internal_field_count(1);
+    class.instance_template(scope).set_internal_field_count(FIELDS);
     // The signature keeps `decode` from being called on anything that has no state of ours.
     let signature = v8::Signature::new(scope, class);
     let methods = [("decode", v8::FunctionTemplate::builder(decode).signature(signature).build(scope))];
@@ -140,19 +163,19 @@ fn construct_decoder<'s>(scope: &mut v8::PinScope<'s, '_>, args: Args<'s>, _: v8
             return;
         }
     }
-    let mut state = 0;
-    for (name, bit) in [("fatal", FATAL), ("ignoreBOM", IGNORE_BOM)] {
+    for (name, field) in [("fatal", FATAL), ("ignoreBOM", IGNORE_BOM)] {
         let Some(set) = option(scope, args.get(1), name) else { return };
         let (key, value) = (string(scope, name).into(), v8::Boolean::new(scope, set).into());
         args.this().define_own_property(scope, key, value, v8::PropertyAttribute::READ_ONLY);
-        state |= if set { bit } else { 0 };
+        args.this().set_internal_field(field, v8::Boolean::new(scope, set).into());
     }
-    args.this().set_internal_field(0, v8::Integer::new(scope, state).into());
 }
 
 fn decode<'s>(scope: &mut v8::PinScope<'s, '_>, args: Args<'s>, mut answer: v8::ReturnValue<'_, Value>) {
-    let state = args.this().get_internal_field(scope, 0).and_then(|state| state.try_cast::<v8::Integer>().ok());
-    let state = state.map_or(0, |state| state.value() as i32);
+    let [fatal, ignore_bom] = [FATAL, IGNORE_BOM].map(|field| {
+        let set = args.this().get_internal_field(scope, field).and_then(|set| set.try_cast::<Value>().ok());
+        set.is_some_and(|set| set.is_true())
+    });
     match option(scope, args.get(1), "stream") {
         Some(false) => {}
         Some(true) => return throw_type_error(scope, "TextDecoder: `stream: true` is not supported"),
@@ -174,10 +197,10 @@ fn decode<'s>(scope: &mut v8::PinScope<'s, '_>, args: Args<'s>, mut answer: v8::
     } else {
         return throw_type_error(scope, "TextDecoder: can decode an ArrayBuffer or a view of one");
     };
-    if state & FATAL != 0 && std::str::from_utf8(bytes).is_err() {
+    if fatal && std::str::from_utf8(bytes).is_err() {
         return throw_type_error(scope, "The encoded data was not valid for encoding utf-8");
     }
-    if state & IGNORE_BOM == 0 {
+    if !ignore_bom {
         bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     }
     match v8::String::new_from_utf8(scope, bytes, v8::NewStringType::Normal) {

@@ -12,11 +12,34 @@ pub(crate) struct Exports {
     handle: v8::Global<v8::Function>,
 }
 
-/// Compiles and instantiates the module, and calls `_initialize` if it has one.
-pub(crate) fn load(scope: &mut v8::PinScope<'_, '_>, name: &str, binary: &[u8]) -> Result<Exports, Stop> {
+/// What a module comes from.
+pub(crate) enum Source<'a> {
+    /// Its binary, to be compiled.
+    Binary(&'a [u8]),
+    /// The module that another isolate compiled, to be shared with it.
+    Compiled(&'a v8::CompiledWasmModule),
+}
+
+/// Compiles the module, for isolates to share.
+pub(crate) fn compile(
+    scope: &mut v8::PinScope<'_, '_>,
+    name: &str,
+    binary: &[u8],
+) -> Result<v8::CompiledWasmModule, Stop> {
     v8::tc_scope!(let scope, scope);
-    let compiled = v8::WasmModuleObject::compile(scope, binary);
-    let module = compiled.ok_or_else(|| not_loadable(name, caught(scope)))?;
+    let module = v8::WasmModuleObject::compile(scope, binary);
+    let module = module.ok_or_else(|| not_loadable(name, caught(scope)))?;
+    Ok(module.get_compiled_module())
+}
+
+/// Makes the module and instantiates it, and calls `_initialize` if it has one.
+pub(crate) fn load(scope: &mut v8::PinScope<'_, '_>, name: &str, source: Source<'_>) -> Result<Exports, Stop> {
+    v8::tc_scope!(let scope, scope);
+    let module = match source {
+        Source::Binary(binary) => v8::WasmModuleObject::compile(scope, binary),
+        Source::Compiled(module) => v8::WasmModuleObject::from_compiled_module(scope, module),
+    };
+    let module = module.ok_or_else(|| not_loadable(name, caught(scope)))?;
     let instance = instantiate(scope, module.into()).ok_or_else(|| not_loadable(name, caught(scope)))?;
     let exports = get(scope, instance, "exports")
         .and_then(|value| value.try_cast::<v8::Object>().ok())

@@ -3,7 +3,8 @@
 
 use isobench_core::{FaultKind, Guest, Limits};
 use isobench_runner::stopwatch::Deadline;
-use isobench_v8::{Boundary, Code, engine};
+use isobench_v8::engine::{self, Compilers};
+use isobench_v8::{Boundary, Code};
 use std::time::Duration;
 
 /// Answers how often it was called; a request of one byte makes it hang.
@@ -29,9 +30,10 @@ fn count(boundary: &mut Boundary) -> u8 {
 
 #[test]
 fn isolates_come_and_go_in_any_order_and_on_any_thread() {
-    engine::initialise(Limits::default().memory_bytes, engine::abort_out_of_memory).expect("V8");
-    engine::initialise(Limits::default().memory_bytes, engine::abort_out_of_memory).expect("again is free");
-    let other = engine::initialise(1 << 20, engine::abort_out_of_memory).expect_err("another limit");
+    engine::initialise(Limits::default().memory_bytes, Compilers::All, engine::abort_out_of_memory).expect("V8");
+    engine::initialise(Limits::default().memory_bytes, Compilers::All, engine::abort_out_of_memory)
+        .expect("again is free");
+    let other = engine::initialise(1 << 20, Compilers::All, engine::abort_out_of_memory).expect_err("another limit");
     assert_eq!(other.kind, FaultKind::BackendFailed);
 
     let dir = tempfile::tempdir().expect("a temporary folder");

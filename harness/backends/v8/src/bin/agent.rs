@@ -4,7 +4,8 @@ use isobench_core::{Fault, FaultKind, Guest, Limits};
 use isobench_guest::agent::{self, Args};
 use isobench_guest::fault::{self, AgentFault};
 use isobench_runner::stopwatch::Deadline;
-use isobench_v8::{Boundary, Code, engine};
+use isobench_v8::engine::{self, Compilers};
+use isobench_v8::{Boundary, Code};
 use std::ffi::c_char;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
 }
 
 fn load(args: &Args) -> Result<Js, Fault> {
-    engine::initialise(args.memory, last_words)?;
+    engine::initialise(args.memory, Compilers::All, last_words)?;
     let missing = || Fault::new(FaultKind::InvalidGuest, "--guest is missing: the JS module to run");
     let code = Code::read(Guest::Js, args.guest.as_ref().ok_or_else(missing)?)?;
     let limits = Limits { memory_bytes: args.memory, frame_bytes: args.frame as u64, ..Limits::default() };

@@ -22,6 +22,7 @@ struct Hand {
 impl Hand {
     fn new(block: &BlockRequest) -> Hand {
         assert_eq!(block.target.guest, Guest::Js, "the hand-written loop runs js guests");
+        assert_eq!(block.target.variant, "fresh", "the hand-written loop is `fresh`, with nothing done ahead");
         Hand {
             source: std::fs::read_to_string(&block.target.artifact).expect("the guest's file"),
             input: std::fs::read(&block.input).expect("the case's input"),
