@@ -96,11 +96,12 @@ fn sentence(table: &Table, guest: Guest, rows: &[Row], floors: &[Floor], in_full
     let mut text = format!(
         "With {same} {}, {} answers its first `{}` in {}",
         artifact(guest),
-        noun(first.cell.model),
+        named(table, first)
+            .map_or_else(|| noun(first.cell.model).into(), |n| format!("{} ({n})", noun(first.cell.model))),
         table.workload,
         units::time(value)
     );
-    let sooner: Vec<String> = others.iter().filter_map(|other| compared(first, other, floors)).collect();
+    let sooner: Vec<String> = others.iter().filter_map(|other| compared(table, first, other, floors)).collect();
     if !sooner.is_empty() {
         text += &format!(", {}", list(&sooner));
     }
@@ -111,9 +112,15 @@ fn sentence(table: &Table, guest: Guest, rows: &[Row], floors: &[Floor], in_full
     Some(text)
 }
 
+/// The name of a row whose model has other rows with the same guest: the sentence is about the fastest of them.
+fn named(table: &Table, row: &Row) -> Option<String> {
+    let alike = |r: &&Row| r.cell.model == row.cell.model && r.guest() == row.guest() && r.emulated() == row.emulated();
+    (table.rows.iter().filter(alike).count() > 1).then(|| format!("`{}`", row.name()))
+}
+
 /// `47 times sooner than a container (405 ms)`; values whose spreads overlap, or that differ by no more than identical
 /// things did, are not ranked.
-fn compared(first: &Row, other: &Row, floors: &[Floor]) -> Option<String> {
+fn compared(table: &Table, first: &Row, other: &Row, floors: &[Floor]) -> Option<String> {
     let (a, b) = (first.cold_start()?, other.cold_start()?);
     let overlap = match (a.spread, b.spread) {
         (Some(a), Some(b)) => a.ends().1 >= b.ends().0,
@@ -121,7 +128,8 @@ fn compared(first: &Row, other: &Row, floors: &[Floor]) -> Option<String> {
     };
     let floors = [first, other].map(|row| floor_of(floors, &row.cell.cell, Metric::ColdStart));
     let floor = floors.into_iter().flatten().max_by(f64::total_cmp).unwrap_or(ASSUMED_FLOOR);
-    let other = format!("{} ({})", noun(other.cell.model), units::time(b.value));
+    let name = named(table, other).map_or_else(String::new, |name| format!("{name}, "));
+    let other = format!("{} ({name}{})", noun(other.cell.model), units::time(b.value));
     let ratio = b.value / a.value;
     Some(if ratio - 1.0 <= floor || overlap {
         format!("with no clear difference from {other}")
