@@ -1,5 +1,5 @@
-//! What a thread keeps between instances: isolates made ahead, or one that instances share. An isolate belongs to the
-//! thread that made it, so every thread keeps its own, and it goes with the thread.
+//! What a thread keeps between instances: isolates made ahead, an idle one, or one that instances share. An isolate
+//! belongs to the thread that made it, so every thread keeps its own, and it goes with the thread.
 
 use crate::boundary::{Boundary, SharedHost};
 use crate::host::Host;
@@ -12,6 +12,7 @@ const POOL: usize = 4;
 
 thread_local! {
     static AHEAD: RefCell<Vec<Boundary>> = const { RefCell::new(Vec::new()) };
+    static IDLE: RefCell<Option<Boundary>> = const { RefCell::new(None) };
     static LIVING: RefCell<Option<SharedHost>> = const { RefCell::new(None) };
 }
 
@@ -37,6 +38,12 @@ fn put_one(limits: &Limits) {
 /// An isolate and its context that nothing has run in: from this thread's pool, or a new one where that is empty.
 pub(crate) fn take(limits: &Limits) -> Boundary {
     AHEAD.with_borrow_mut(Vec::pop).unwrap_or_else(|| Boundary::create(limits))
+}
+
+/// Keeps an isolate that nothing will run in, or none any more. With the last isolate of a process goes V8's read-only
+/// heap, and the next start makes it anew: that is a third of the start, and no host that serves requests pays it.
+pub(crate) fn keep_idle(boundary: Option<Boundary>) {
+    IDLE.with_borrow_mut(|idle| *idle = boundary);
 }
 
 /// This thread's living isolate. One whose heap was exhausted is of no more use: those in it keep it until they are

@@ -79,7 +79,8 @@ impl Variant {
             ),
             Variant::Snapshot => (
                 JS,
-                "a snapshot of a heap in which the guest has been compiled and evaluated, in memory",
+                "a snapshot of a heap in which the guest has been compiled and evaluated, in memory; an idle isolate, with \
+                 which V8's read-only heap lives on",
                 ", and as copies whatever the guest drew at its top level (random numbers, the time)",
             ),
             Variant::Pool => (
@@ -114,7 +115,13 @@ impl Variant {
     pub(crate) fn deploy(self, code: Code, limits: &Limits, deadline: Deadline) -> Result<Code, Fault> {
         match self {
             Variant::CodeCache | Variant::ModuleCache => return code.compile(limits, deadline),
-            Variant::Snapshot => return code.evaluate(limits, deadline),
+            Variant::Snapshot => {
+                // A snapshot is taken while no isolate lives.
+                kept::keep_idle(None);
+                let code = code.evaluate(limits, deadline)?;
+                kept::keep_idle(Some(Boundary::of(&code, limits)));
+                return Ok(code);
+            }
             Variant::Pool => kept::fill(limits),
             Variant::Context => drop(kept::living(limits)),
             Variant::Fresh | Variant::Jitless => {}
