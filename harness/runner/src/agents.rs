@@ -75,18 +75,25 @@ pub fn agent_program(ctx: &RunContext, guest: Guest) -> Result<PathBuf, Fault> {
 /// The guest as it crosses boundaries: JS as it is, Wasm compiled once by the agent's own engine for CPU features that
 /// every boundary has. The same artifact is used bare, so that nothing is compiled behind one boundary only.
 pub fn prepared_guest(ctx: &RunContext, target: &Target) -> Result<PathBuf, Fault> {
-    if target.guest != Guest::Wasm {
-        return Ok(target.artifact.clone());
+    match target.guest {
+        Guest::Wasm => compiled_guest(ctx, target, &[]),
+        _ => Ok(target.artifact.clone()),
     }
+}
+
+/// A Wasm guest compiled once by the agent's `prepare` with `options`. Options make another artifact than the one that
+/// crosses boundaries: for a variant that is another engine.
+pub fn compiled_guest(ctx: &RunContext, target: &Target, options: &[&str]) -> Result<PathBuf, Fault> {
     let agent = agent_program(ctx, target.guest)?;
-    let key = sha256_hex(format!("{} {}", program_stamp(&agent)?, target.artifact_sha256).as_bytes());
+    let stamp = format!("{} {} {options:?}", program_stamp(&agent)?, target.artifact_sha256);
+    let key = sha256_hex(stamp.as_bytes());
     let path = ctx.cache.join("prepared").join(format!("{key}.cwasm"));
     if !path.is_file() {
         let dir = path.parent().expect("joined above");
         fs::create_dir_all(dir).map_err(|e| Fault::backend(format!("{}: {e}", dir.display())))?;
         let part = path.with_extension(format!("part{}", std::process::id()));
         let mut command = Command::new(&agent);
-        command.arg("prepare").arg(&target.artifact).arg(&part);
+        command.arg("prepare").args(options).arg(&target.artifact).arg(&part);
         run_to_end(&mut command, PREPARE_DEADLINE).map_err(|message| {
             Fault::new(FaultKind::InvalidGuest, format!("{}: {message}", target.artifact.display()))
         })?;
