@@ -1,10 +1,11 @@
 //! The engine's settings: one function for the runner, the agent and the hand-written loop, because a module compiled
 //! under other settings does not load, and a comparison under other settings is none.
 
+use crate::variant::Variant;
 use std::env::consts::{ARCH, OS};
 use std::thread;
 use std::time::Duration;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Strategy};
 
 /// The version of Wasmtime.
 pub const VERSION: &str = env!("ISOBENCH_WASMTIME_VERSION");
@@ -23,6 +24,10 @@ pub const TICK: Duration = Duration::from_millis(5);
 /// its slot. What an instance may really use is its workload's limit.
 const SLOT_BYTES: usize = 4 << 30;
 
+/// How much of its memory, and of its table, a free slot of `pooling-resident` may keep. A first call writes to some
+/// pages, and these it keeps; the limit is for what a guest fills once and the next one may never touch.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// The x86-64 features modules are compiled for: x86-64-v2 and bit manipulation. Everything here since 2013 (Haswell)
 /// has them, and so has every QEMU that emulates: AVX came to TCG with QEMU 7.2 only, AVX-512 never did. AVX2 and FMA
 /// would be worth 4 % of `nbody` and nothing elsewhere.
@@ -38,15 +43,15 @@ const X86_64_FEATURES: [&str; 9] = [
     "has_bmi2",
 ];
 
-/// An engine with `slots` places for instances. Nothing runs in it until [`beat`] is called for it.
-pub fn engine(slots: u32) -> Result<Engine> {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(slots).total_memories(slots).total_tables(slots).max_memory_size(SLOT_BYTES);
+/// The engine of a variant, with `slots` places for instances where it has a pool. Nothing runs in it until [`beat`] is
+/// called for it.
+pub fn engine(variant: Variant, slots: u32) -> Result<Engine> {
     let mut config = Config::new();
     config
         .target(&triple())?
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .memory_init_cow(true)
+        .strategy(if variant == Variant::Winch { Strategy::Winch } else { Strategy::Cranelift })
+        .allocation_strategy(allocation(variant, slots))
+        .memory_init_cow(variant != Variant::PoolingNoCow)
         .epoch_interruption(true);
     if ARCH == "x86_64" {
         for feature in X86_64_FEATURES {
@@ -55,6 +60,20 @@ pub fn engine(slots: u32) -> Result<Engine> {
         }
     }
     Engine::new(&config)
+}
+
+/// Where the memories and tables of instances come from.
+fn allocation(variant: Variant, slots: u32) -> InstanceAllocationStrategy {
+    if matches!(variant, Variant::Compile | Variant::Precompiled | Variant::OnDemand) {
+        return InstanceAllocationStrategy::OnDemand;
+    }
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(slots).total_memories(slots).total_tables(slots).max_memory_size(SLOT_BYTES);
+    if variant == Variant::PoolingResident {
+        // The scan finds the pages that were written; without it the first bytes are cleared whether written or not.
+        pool.linear_memory_keep_resident(KEPT_BYTES).table_keep_resident(KEPT_BYTES).pagemap_scan(Enabled::Auto);
+    }
+    InstanceAllocationStrategy::Pooling(pool)
 }
 
 /// The host's target, spelled out: only an explicit one keeps the compiler from using what this very processor has.

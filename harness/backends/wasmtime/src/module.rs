@@ -2,6 +2,7 @@
 //! runner and the agent have in common; failures carry the names that the frame protocol has for them.
 
 use crate::engine::{self, ticks};
+use crate::variant::Variant;
 use isobench_guest::fault::{self, AgentFault};
 use std::fs;
 use std::path::Path;
@@ -14,10 +15,11 @@ use wasmtime::{
 /// The most elements a table may have: the pool's own default.
 const TABLE_ELEMENTS: usize = 20_000;
 
-/// Compiles the module at `source` and writes what [`Program::load`] loads. The error says what is wrong with the module.
-pub fn prepare(source: &Path, destination: &Path) -> Result<(), String> {
+/// Compiles the module at `source` for a variant and writes what [`Program::load`] loads. The error says what is wrong
+/// with the module.
+pub fn prepare(variant: Variant, source: &Path, destination: &Path) -> Result<(), String> {
     let bytes = fs::read(source).map_err(|e| e.to_string())?;
-    let engine = engine::engine(engine::AGENT_SLOTS).map_err(|e| format!("{e:#}"))?;
+    let engine = engine::engine(variant, engine::AGENT_SLOTS).map_err(|e| format!("{e:#}"))?;
     let module = Module::from_binary(&engine, &bytes).map_err(|e| format!("not a valid Wasm module: {e:#}"))?;
     check_contract(&module)?;
     let compiled = module.serialize().map_err(|e| format!("{e:#}"))?;
@@ -84,20 +86,26 @@ pub struct Program {
 impl Program {
     /// Loads what [`prepare`] wrote.
     pub fn load(engine: &Engine, compiled: &Path) -> Result<Program, AgentFault> {
-        let invalid = |e: Error| AgentFault::new(fault::INVALID_GUEST, format!("{}: {e:#}", compiled.display()));
         // SAFETY: the file was written by `prepare`, into a folder that is ours.
-        let module = unsafe { Module::deserialize_file(engine, compiled) }.map_err(invalid)?;
-        let export = |name: &str| {
-            module.get_export_index(name).ok_or_else(|| {
-                AgentFault::new(fault::INVALID_GUEST, format!("{}: no export `{name}`", compiled.display()))
-            })
-        };
+        let module = unsafe { Module::deserialize_file(engine, compiled) };
+        module.and_then(|module| Program::of(&module)).map_err(|e| invalid(compiled, &e))
+    }
+
+    /// Compiles a module's `bytes`; `source` is where they came from, for the message of a failure.
+    pub fn compile(engine: &Engine, bytes: &[u8], source: &Path) -> Result<Program, AgentFault> {
+        let module = Module::from_binary(engine, bytes);
+        module.and_then(|module| Program::of(&module)).map_err(|e| invalid(source, &e))
+    }
+
+    fn of(module: &Module) -> wasmtime::Result<Program> {
+        let export =
+            |name: &str| module.get_export_index(name).ok_or_else(|| Error::msg(format!("no export `{name}`")));
         Ok(Program {
             memory: export("memory")?,
             alloc: export("alloc")?,
             handle: export("handle")?,
             initialize: module.get_export_index("_initialize"),
-            pre: Linker::new(engine).instantiate_pre(&module).map_err(invalid)?,
+            pre: Linker::new(module.engine()).instantiate_pre(module)?,
         })
     }
 
@@ -112,6 +120,10 @@ impl Program {
             Err(error) => Err(name(error, store.data(), "starting the module", allowed)),
         }
     }
+}
+
+fn invalid(module: &Path, error: &Error) -> AgentFault {
+    AgentFault::new(fault::INVALID_GUEST, format!("{}: {error:#}", module.display()))
 }
 
 /// An instance whose guest has not run yet, but for its start section.

@@ -1,8 +1,11 @@
-//! The Wasmtime backend through the coordinator: every experiment, every fault by its name, nothing left behind.
+//! The Wasmtime backend through the coordinator: every variant, every experiment, every fault by its name, nothing left
+//! behind.
 
 use isobench_core::{Experiment, FaultKind, Guest};
 use isobench_runner::protocol::{BlockRequest, Visit};
-use isobench_runner::testing::{self, TestBed};
+use isobench_runner::testing::{self, Outcome, TestBed};
+use std::fs;
+use std::path::Path;
 
 /// A guest that echoes, as the start of the fixtures below: `handle` answers with its own request.
 const MEMORY: &str = r#"(memory (export "memory") 1)"#;
@@ -15,23 +18,41 @@ fn bed() -> TestBed {
     TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-wasmtime"))
 }
 
-fn request(bed: &TestBed, parts: &[&str], visit: Visit) -> BlockRequest {
-    let guest = bed.write_wat("guest.wasm", &format!("(module {})", parts.join("\n")));
-    bed.request("pooling", Guest::Wasm, &guest, b"hello", b"hello", visit)
+fn variants(bed: &TestBed) -> Vec<String> {
+    bed.runner.description.variants.iter().map(|variant| variant.name.clone()).collect()
 }
 
-/// A guest whose `handle` is `body`, run once with a short deadline; answers with the fault's message.
-fn fault_of(kind: FaultKind, body: &str) -> String {
-    let handle = format!(r#"(func (export "handle") (param i32 i32) (result i64) {body})"#);
-    fault_of_parts(kind, &[MEMORY, ALLOC, &handle])
-}
-
-fn fault_of_parts(kind: FaultKind, parts: &[&str]) -> String {
+/// Runs a guest of these parts on every variant; a failing one is named by what the test prints.
+fn on_each(parts: &[&str], visit: &Visit, change: fn(&mut BlockRequest)) -> Vec<Outcome> {
     let bed = bed();
-    let mut request = request(&bed, parts, testing::one_start());
+    let guest = bed.write_wat("guest.wasm", &format!("(module {})", parts.join("\n")));
+    let run = |variant: String| {
+        let mut request = bed.request(&variant, Guest::Wasm, &guest, b"hello", b"hello", visit.clone());
+        change(&mut request);
+        eprintln!("on {variant}");
+        bed.run(&request)
+    };
+    variants(&bed).into_iter().map(run).collect()
+}
+
+/// What loops shall end soon. A start has some more time, because in one variant it compiles first.
+fn hurried(request: &mut BlockRequest) {
     request.target.limits.call_deadline_ms = 100;
-    request.target.limits.start_deadline_ms = 100;
-    bed.run(&request).expect_fault(kind).message.clone()
+    request.target.limits.start_deadline_ms = 500;
+}
+
+/// A guest whose `handle` is `body` fails so on every variant, and the message says `complaint`.
+fn fails(kind: FaultKind, body: &str, complaint: &str) {
+    let handle = format!(r#"(func (export "handle") (param i32 i32) (result i64) {body})"#);
+    fails_of_parts(kind, &[MEMORY, ALLOC, &handle], complaint);
+}
+
+fn fails_of_parts(kind: FaultKind, parts: &[&str], complaint: &str) {
+    let change: fn(&mut BlockRequest) = if kind == FaultKind::DeadlineExceeded { hurried } else { |_| {} };
+    for outcome in on_each(parts, &testing::one_start(), change) {
+        let message = &outcome.expect_fault(kind).message;
+        assert!(message.contains(complaint), "{message}");
+    }
 }
 
 #[test]
@@ -48,107 +69,128 @@ fn it_can_run_here_and_says_with_what() {
 fn a_workload_of_the_checkout_goes_through_every_experiment() {
     let bed = bed();
     let guest = bed.artifact("workloads/echo", Guest::Wasm);
-    let run = |visit| bed.run(&bed.request("pooling", Guest::Wasm, &guest, b"hello", b"hello", visit)).expect_ok();
+    for variant in variants(&bed) {
+        eprintln!("on {variant}");
+        let run = |visit| bed.run(&bed.request(&variant, Guest::Wasm, &guest, b"hello", b"hello", visit)).expect_ok();
 
-    let outcome = run(testing::starts_and_calls());
-    for metric in ["total", "create", "load", "first_call", "destroy"] {
-        assert_eq!(outcome.values(Experiment::ColdStart, metric).len(), 3, "{metric}");
+        let outcome = run(testing::starts_and_calls());
+        // A rung that makes its module inside the clock says what that took.
+        let create: &[&str] = match variant.as_str() {
+            "compile" | "precompiled" => &["create.module", "create.instance"],
+            _ => &["create"],
+        };
+        for metric in ["total", "load", "first_call", "destroy"].iter().chain(create) {
+            assert_eq!(outcome.values(Experiment::ColdStart, metric).len(), 3, "{metric}");
+        }
+        assert!(outcome.values(Experiment::ColdStart, "boot").is_empty(), "in process there is no agent to boot");
+        assert_eq!(outcome.values(Experiment::WarmCall, "call").len(), 100);
+
+        let outcome = run(Visit::Footprint { instances: vec![1, 64, 256] });
+        assert_eq!(outcome.values(Experiment::Footprint, "pss").len(), 4);
+
+        assert_eq!(run(testing::all_throughput()).histograms().len(), 6);
+        for visit in testing::all_load() {
+            assert!(!run(visit).0.is_empty());
+        }
     }
-    assert!(outcome.values(Experiment::ColdStart, "boot").is_empty(), "in process there is no agent to boot");
-    assert_eq!(outcome.values(Experiment::WarmCall, "call").len(), 100);
+}
 
-    let outcome = run(Visit::Footprint { instances: vec![1, 64, 256] });
-    assert_eq!(outcome.values(Experiment::Footprint, "pss").len(), 4);
-
-    assert_eq!(run(testing::all_throughput()).histograms().len(), 6);
-    for visit in testing::all_load() {
-        assert!(!run(visit).0.is_empty());
+#[test]
+fn every_workload_of_the_checkout_answers_correctly_on_every_variant() {
+    let bed = bed();
+    for name in ["blur", "echo", "json", "nbody", "render", "sha256"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../workloads").join(name);
+        let workload = isobench_core::workload::load(&folder).unwrap();
+        for (variant, case) in variants(&bed).iter().flat_map(|v| workload.cases.iter().map(move |case| (v, case))) {
+            eprintln!("{name}/{} on {variant}", case.name);
+            let (guest, input) = (folder.join("guest.wasm"), fs::read(&case.input).unwrap());
+            let mut request = bed.request(variant, Guest::Wasm, &guest, &input, b"", testing::one_start());
+            request.expected_sha256 = case.expected_sha256.clone();
+            request.target.limits = workload.limits.clone();
+            bed.run(&request).expect_ok();
+        }
     }
 }
 
 #[test]
 fn initialize_and_the_start_section_run_before_the_first_call() {
     // Both add to a global; alloc traps unless both have.
-    let outcome = {
-        let bed = bed();
-        let parts = [
-            MEMORY,
-            "(global $g (mut i32) (i32.const 0))",
-            "(func $start (global.set $g (i32.add (global.get $g) (i32.const 1))))",
-            "(start $start)",
-            r#"(func (export "_initialize") (global.set $g (i32.add (global.get $g) (i32.const 2))))"#,
-            r#"(func (export "alloc") (param i32) (result i32)
-                 (if (i32.ne (global.get $g) (i32.const 3)) (then unreachable)) i32.const 1024)"#,
-            ECHO,
-        ];
-        bed.run(&request(&bed, &parts, testing::one_start()))
-    };
-    outcome.expect_ok();
+    let parts = [
+        MEMORY,
+        "(global $g (mut i32) (i32.const 0))",
+        "(func $start (global.set $g (i32.add (global.get $g) (i32.const 1))))",
+        "(start $start)",
+        r#"(func (export "_initialize") (global.set $g (i32.add (global.get $g) (i32.const 2))))"#,
+        r#"(func (export "alloc") (param i32) (result i32)
+             (if (i32.ne (global.get $g) (i32.const 3)) (then unreachable)) i32.const 1024)"#,
+        ECHO,
+    ];
+    for outcome in on_each(&parts, &testing::one_start(), |_| {}) {
+        outcome.expect_ok();
+    }
 }
 
 #[test]
 fn a_trap_is_a_guest_trap_with_its_cause() {
-    assert!(fault_of(FaultKind::GuestTrap, "unreachable").contains("unreachable"));
-    let divide = "(i64.div_u (i64.const 1) (i64.const 0))";
-    assert!(fault_of(FaultKind::GuestTrap, divide).contains("divide by zero"));
-    let beyond = "(drop (i32.load (i32.const -8))) i64.const 0";
-    assert!(fault_of(FaultKind::GuestTrap, beyond).contains("out of bounds memory access"));
-    let recursion = "(call 1 (local.get 0) (local.get 1))";
-    assert!(fault_of(FaultKind::GuestTrap, recursion).contains("call stack exhausted"));
+    fails(FaultKind::GuestTrap, "unreachable", "unreachable");
+    fails(FaultKind::GuestTrap, "(i64.div_u (i64.const 1) (i64.const 0))", "divide by zero");
+    fails(FaultKind::GuestTrap, "(drop (i32.load (i32.const -8))) i64.const 0", "out of bounds memory access");
+    fails(FaultKind::GuestTrap, "(call 1 (local.get 0) (local.get 1))", "call stack exhausted");
 }
 
 #[test]
 fn a_loop_ends_at_the_deadline_wherever_it_is() {
-    let message = fault_of(FaultKind::DeadlineExceeded, "(loop br 0) i64.const 0");
-    assert!(message.contains("handle: still running after 100 ms"), "{message}");
+    let late = FaultKind::DeadlineExceeded;
+    fails(late, "(loop br 0) i64.const 0", "handle: still running after 100 ms");
     let alloc = r#"(func (export "alloc") (param i32) (result i32) (loop br 0) i32.const 0)"#;
-    assert!(fault_of_parts(FaultKind::DeadlineExceeded, &[MEMORY, alloc, ECHO]).contains("alloc"));
+    fails_of_parts(late, &[MEMORY, alloc, ECHO], "alloc");
     let initialize = r#"(func (export "_initialize") (loop br 0))"#;
-    assert!(fault_of_parts(FaultKind::DeadlineExceeded, &[MEMORY, ALLOC, ECHO, initialize]).contains("_initialize"));
-    let start = "(func $s (loop br 0)) (start $s)";
-    assert!(fault_of_parts(FaultKind::DeadlineExceeded, &[MEMORY, ALLOC, ECHO, start]).contains("starting"));
+    fails_of_parts(late, &[MEMORY, ALLOC, ECHO, initialize], "_initialize");
+    fails_of_parts(late, &[MEMORY, ALLOC, ECHO, "(func $s (loop br 0)) (start $s)"], "starting");
 }
 
 #[test]
 fn memory_over_the_limit_is_out_of_memory() {
     // Grows until it is refused, as an allocator does, and then traps.
     let greedy = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
-    let message = fault_of(FaultKind::OutOfMemory, greedy);
-    assert!(message.contains("the limit is 67108864"), "{message}");
+    fails(FaultKind::OutOfMemory, greedy, "the limit is 67108864");
     // A module that starts over the limit.
     let large = r#"(memory (export "memory") 2000)"#;
-    fault_of_parts(FaultKind::OutOfMemory, &[large, ALLOC, ECHO]);
+    fails_of_parts(FaultKind::OutOfMemory, &[large, ALLOC, ECHO], "the limit is 67108864");
 }
 
 #[test]
 fn a_guest_that_lives_with_a_refusal_may_go_on() {
-    let bed = bed();
     let handle = r#"(func (export "handle") (param i32 i32) (result i64)
         (drop (memory.grow (i32.const 60000)))
         (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))"#;
-    bed.run(&request(&bed, &[MEMORY, ALLOC, handle], testing::starts_and_calls())).expect_ok();
+    for outcome in on_each(&[MEMORY, ALLOC, handle], &testing::starts_and_calls(), |_| {}) {
+        outcome.expect_ok();
+    }
 }
 
 #[test]
 fn answers_that_break_the_contract_are_named() {
     // 1 GiB, of which nothing exists: the limit on frames comes first.
-    let message = fault_of(FaultKind::FrameTooLarge, "i64.const 0x40000000");
-    assert!(message.contains("1073741824 bytes, the limit is 16777216"), "{message}");
+    fails(FaultKind::FrameTooLarge, "i64.const 0x40000000", "1073741824 bytes, the limit is 16777216");
     // Ten bytes, five of them beyond the end.
-    fault_of(FaultKind::BadAnswer, "(i64.or (i64.shl (i64.const 0xfffb) (i64.const 32)) (i64.const 10))");
+    let beyond = "(i64.or (i64.shl (i64.const 0xfffb) (i64.const 32)) (i64.const 10))";
+    fails(FaultKind::BadAnswer, beyond, "10 bytes at 65531");
     // Room for the request where there is no memory.
     let alloc = r#"(func (export "alloc") (param i32) (result i32) i32.const -1)"#;
-    assert!(fault_of_parts(FaultKind::BadAnswer, &[MEMORY, alloc, ECHO]).contains("alloc(5)"));
-    fault_of(FaultKind::WrongAnswer, "i64.const 3");
+    fails_of_parts(FaultKind::BadAnswer, &[MEMORY, alloc, ECHO], "alloc(5)");
+    fails(FaultKind::WrongAnswer, "i64.const 3", "3 bytes");
 }
 
 #[test]
 fn a_module_that_is_none_or_breaks_the_contract_is_invalid() {
     let bed = bed();
     let text = bed.write("text.wasm", "export function handle() {}");
-    let outcome = bed.run(&bed.request("pooling", Guest::Wasm, &text, b"", b"", testing::one_start()));
-    let message = &outcome.expect_fault(FaultKind::InvalidGuest).message;
-    assert!(message.contains("text.wasm") && message.contains("not a valid Wasm module"), "{message}");
+    for variant in variants(&bed) {
+        let outcome = bed.run(&bed.request(&variant, Guest::Wasm, &text, b"", b"", testing::one_start()));
+        let message = &outcome.expect_fault(FaultKind::InvalidGuest).message;
+        assert!(message.contains("text.wasm") && message.contains("not a valid Wasm module"), "{message}");
+    }
 
     for (parts, complaint) in [
         (&[ALLOC, ECHO][..], "no export `memory`"),
@@ -161,14 +203,12 @@ fn a_module_that_is_none_or_breaks_the_contract_is_invalid() {
         ),
         (&[r#"(import "wasi" "exit" (func))"#, MEMORY, ALLOC, ECHO], "it imports `exit` from `wasi`"),
     ] {
-        let message = fault_of_parts(FaultKind::InvalidGuest, parts);
-        assert!(message.contains(complaint), "{message}");
+        fails_of_parts(FaultKind::InvalidGuest, parts, complaint);
     }
 }
 
 #[test]
 fn a_fault_in_mid_series_keeps_what_was_measured() {
-    let bed = bed();
     let parts = [
         MEMORY,
         ALLOC,
@@ -178,26 +218,17 @@ fn a_fault_in_mid_series_keeps_what_was_measured() {
             (if (i32.gt_u (global.get $calls) (i32.const 11)) (then unreachable))
             (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.extend_i32_u (local.get 1))))"#,
     ];
-    let outcome = bed.run(&request(&bed, &parts, testing::starts_and_calls()));
-    outcome.expect_fault(FaultKind::GuestTrap);
-    assert_eq!(outcome.values(Experiment::ColdStart, "total").len(), 3);
-    assert_eq!(outcome.values(Experiment::WarmCall, "call").len(), 10);
+    for outcome in on_each(&parts, &testing::starts_and_calls(), |_| {}) {
+        outcome.expect_fault(FaultKind::GuestTrap);
+        assert_eq!(outcome.values(Experiment::ColdStart, "total").len(), 3);
+        assert_eq!(outcome.values(Experiment::WarmCall, "call").len(), 10);
+    }
 }
 
 #[test]
-fn instances_share_nothing_that_a_guest_can_write() {
-    // Counts calls in its memory and answers with the count only on the first: any reuse of dirty memory shows.
+fn an_unknown_variant_is_refused() {
     let bed = bed();
-    let parts = [
-        r#"(memory (export "memory") 1) (data (i32.const 0) "hello")"#,
-        ALLOC,
-        r#"(func (export "handle") (param i32 i32) (result i64)
-            (if (i32.load (i32.const 65528)) (then unreachable))
-            (i32.store (i32.const 65528) (i32.const 1))
-            (i32.store8 (i32.const 0) (i32.const 104))
-            i64.const 5)"#,
-    ];
-    let visit = Visit::ColdStart { starts: 50, warm: None };
-    let outcome = bed.run(&request(&bed, &parts, visit)).expect_ok();
-    assert_eq!(outcome.values(Experiment::ColdStart, "total").len(), 50);
+    let guest = bed.write_wat("guest.wasm", &format!("(module {MEMORY} {ALLOC} {ECHO})"));
+    let outcome = bed.run(&bed.request("fastest", Guest::Wasm, &guest, b"", b"", testing::one_start()));
+    assert!(outcome.expect_fault(FaultKind::BackendFailed).message.contains("no variant `fastest`"));
 }

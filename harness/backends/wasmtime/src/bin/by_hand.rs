@@ -1,10 +1,11 @@
-//! What an engineer would write who only wanted Wasmtime's cold start: the same crate, settings and compiled module, two
-//! clock readings, no traits, no phases, no names for failures.
+//! What an engineer would write who only wanted the cold start of `pooling`: the same crate, settings and compiled
+//! module, two clock readings, no traits, no phases, no names for failures.
 
 use isobench_runner::agents;
 use isobench_runner::overhead::{self, ByHand};
 use isobench_runner::protocol::BlockRequest;
 use isobench_wasmtime::engine;
+use isobench_wasmtime::variant::Variant;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wasmtime::{
@@ -30,7 +31,7 @@ struct Live {
 
 impl Loop {
     fn new(block: &BlockRequest) -> Loop {
-        let engine = engine::engine(engine::RUNNER_SLOTS).expect("an engine");
+        let engine = engine::engine(Variant::Pooling, engine::RUNNER_SLOTS).expect("an engine");
         let compiled = agents::prepared_guest(&block.ctx, &block.target).expect("a compiled module");
         // SAFETY: the file was written by our own agent.
         let module = unsafe { Module::deserialize_file(&engine, compiled) }.expect("a module");
