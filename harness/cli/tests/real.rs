@@ -162,11 +162,15 @@ fn a_killed_runner_is_an_error_row_and_the_run_goes_on() {
     let killed = ["process/spawn/native/stays", "docker/runc/native/stays", "qemu/boot/native/stays"];
     let healthy = ["process/spawn/wasm/healthy", "docker/runc/wasm/healthy"];
     let ran = until_the_end(start(&checkout, &[&killed[..], &healthy].concat()), || {
-        let in_container = tracks.containers().iter().any(|line| stays(line));
-        if in_container || tracks.console_says("called") || !tracks.told("stays-native").is_empty() {
-            let runners = tracks.processes("isobench-runner");
-            let blocks: Vec<u32> = tracks.blocks().iter().flat_map(|block| reap::with_cookie(block)).collect();
-            runners.into_iter().filter(|pid| blocks.contains(pid)).for_each(|pid| kill(pid, libc::SIGKILL));
+        tracks.note_cgroups();
+        let (runners, told) = (tracks.processes("isobench-runner"), tracks.told("stays-native"));
+        for block in tracks.blocks() {
+            // The block's own: what a killed one leaves for a moment must not cost the next one its runner.
+            let of_block = reap::with_cookie(&block);
+            let in_container = tracks.containers_of(&block).iter().any(|line| stays(line));
+            if in_container || tracks.console_of(&block, "called") || told.iter().any(|pid| of_block.contains(pid)) {
+                runners.iter().filter(|pid| of_block.contains(pid)).for_each(|pid| kill(*pid, libc::SIGKILL));
+            }
         }
     });
     ran.expect(3).says("runner_died");

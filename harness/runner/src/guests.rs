@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Longest wait for one guest to build: a cold Rust toolchain with the standard library needs a minute or two.
@@ -64,7 +65,7 @@ fn build_one(
             let path = places.cache.join("guests").join(format!("{}-{guest}-{key}", workload.name));
             if !path.is_file() {
                 say(&format!("building the {guest} guest of {}", workload.name));
-                let part = path.with_extension(format!("part{}", std::process::id()));
+                let part = part(&path);
                 make_parent(&part)?;
                 match guest {
                     Guest::Native => build_native(places, dir, &part)?,
@@ -83,7 +84,7 @@ fn assemble(places: &Places, workload: &str, path: &Path) -> Result<PathBuf, Str
     // With the workload's name, for a backend that refuses it names this file.
     let out = places.cache.join("guests").join(format!("{workload}-wat-{}.wasm", &sha256_hex(&wasm)[..16]));
     if !out.is_file() {
-        let part = out.with_extension(format!("part{}", std::process::id()));
+        let part = part(&out);
         make_parent(&part)?;
         fs::write(&part, wasm).and_then(|()| fs::rename(&part, &out)).map_err(|e| format!("{}: {e}", out.display()))?;
     }
@@ -164,6 +165,13 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
             false => files.push(path),
         }
     }
+}
+
+/// Where a file is made before it gets its name: a path of its own for everyone who makes it at the same time, in other
+/// processes or on other threads of this one.
+fn part(path: &Path) -> PathBuf {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    path.with_extension(format!("part{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)))
 }
 
 fn make_parent(path: &Path) -> Result<(), String> {

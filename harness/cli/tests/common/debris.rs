@@ -58,6 +58,17 @@ impl Tracks {
         ours
     }
 
+    /// Those of one block.
+    pub fn containers_of(&self, block: &Path) -> Vec<String> {
+        let folder = block.strip_prefix(&self.state).unwrap().to_string_lossy();
+        let mounted = format!("{}/{folder}/", self.needle);
+        let agents = pids().map(|pid| (pid, read(pid, "cmdline"))).filter(|(_, line)| line.contains(IN_CONTAINER));
+        agents
+            .filter(|(pid, _)| read(*pid, "mountinfo").replace(' ', "/ ").contains(&mounted))
+            .map(|(_, l)| l)
+            .collect()
+    }
+
     /// The folders of blocks in progress.
     pub fn blocks(&self) -> Vec<PathBuf> {
         let runs = children(&self.state).into_iter();
@@ -67,8 +78,13 @@ impl Tracks {
 
     /// Whether a guest in a virtual machine has written that on its console.
     pub fn console_says(&self, word: &str) -> bool {
-        let files = self.blocks().into_iter().flat_map(|block| children(&block)).filter(|p| p.is_file());
-        files.into_iter().any(|file| fs::read(file).is_ok_and(|text| String::from_utf8_lossy(&text).contains(word)))
+        self.blocks().iter().any(|block| self.console_of(block, word))
+    }
+
+    /// The same of one block.
+    pub fn console_of(&self, block: &Path, word: &str) -> bool {
+        let mut files = children(block).into_iter().filter(|p| p.is_file());
+        files.any(|file| fs::read(file).is_ok_and(|text| String::from_utf8_lossy(&text).contains(word)))
     }
 
     /// The cgroups of private daemons: each is named after the owner, which is a process of the run.
