@@ -31,6 +31,13 @@ pub use run::{CellEntry, Machine, RunFile};
 pub use words::{Cell, CellId, Experiment, Flag, Guest, Model, Side};
 pub use workload::{Case, Workload};
 
+/// A seed out of a text: the first eight bytes of its SHA-256, so that no two texts share one.
+pub fn seed_of(text: &[u8]) -> u64 {
+    use sha2::Digest;
+    let hash = sha2::Sha256::digest(text);
+    u64::from_be_bytes(hash[..8].try_into().expect("a hash has 32 bytes"))
+}
+
 /// Lower-case hexadecimal SHA-256 of `bytes`: the content address used for artifacts, answers and cache entries.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     use sha2::Digest;

@@ -3,7 +3,7 @@
 use crate::rows::{Row, Table, noun};
 use crate::units::{self, Quantity};
 use isobench_core::record::{BoundBy, Policy};
-use isobench_stats::load::{Burst, Knee, LoadCurve};
+use isobench_stats::load::{Burst, Knee, LoadCurve, LoadPoint};
 
 /// Whether any row of the table was put under load.
 pub fn measured(table: &Table) -> bool {
@@ -45,19 +45,14 @@ pub fn tail(curve: &LoadCurve) -> String {
 
 /// The tail latency at the knee, or at the highest rate where it lies beyond.
 pub fn tail_at_knee(curve: &LoadCurve) -> Option<u64> {
-    let point = match curve.knee {
-        Knee::At(i) => curve.points.get(i),
-        Knee::Beyond => curve.points.last(),
-        Knee::Below => None,
-    };
-    point?.latency.at(curve.tail)
+    held(curve)?.latency.at(curve.tail)
 }
 
-/// The highest rate at which a curve held; what lies beyond counts as the highest that was offered.
-fn held(curve: &LoadCurve) -> Option<f64> {
+/// The point of the highest rate at which a curve held; what lies beyond counts as the highest that was offered.
+fn held(curve: &LoadCurve) -> Option<&LoadPoint> {
     match curve.knee {
-        Knee::At(i) => curve.points.get(i).map(|point| point.rate),
-        Knee::Beyond => curve.points.last().map(|point| point.rate),
+        Knee::At(i) => curve.points.get(i),
+        Knee::Beyond => curve.points.last(),
         Knee::Below => None,
     }
 }
@@ -150,7 +145,7 @@ fn density_field(row: &Row) -> Field {
 pub fn sentences(table: &Table) -> Vec<String> {
     let mut sentences = Vec::new();
     for policy in policies(table) {
-        let held = best(table, |row| held(curve(row, policy)?), true);
+        let held = best(table, |row| Some(held(curve(row, policy)?)?.rate), true);
         let said = |(row, rate): &(Row, f64)| format!("{} {}", named(row), units::calls(*rate));
         if !held.is_empty() {
             sentences.push(format!(

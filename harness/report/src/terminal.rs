@@ -15,7 +15,7 @@ use isobench_core::words::Cell;
 use isobench_stats::{CellSummary, Estimate, Summary, Verdict};
 
 /// Width of the terminal that a table is laid out for where nothing is known of it.
-const WIDTH: u16 = 100;
+pub(crate) const WIDTH: u16 = 100;
 
 /// The table of the first workload and the answer below it; of an A/B run its side A, and then the comparison. `color` writes ANSI escapes; `width` is the terminal's,
 /// in columns.
@@ -63,7 +63,7 @@ fn errors(summary: &Summary) -> String {
 }
 
 /// A grid without rows. `color` writes ANSI escapes.
-fn empty_grid(color: bool, width: u16) -> Grid {
+pub(crate) fn empty_grid(color: bool, width: u16) -> Grid {
     let mut grid = Grid::new();
     grid.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     if color {
@@ -75,7 +75,7 @@ fn empty_grid(color: bool, width: u16) -> Grid {
 }
 
 /// Little space between columns, so that seven of them fit a terminal of 80; those of numbers end at the right.
-fn right_aligned(grid: &mut Grid, numbers: impl Fn(usize) -> bool) {
+pub(crate) fn right_aligned(grid: &mut Grid, numbers: impl Fn(usize) -> bool) {
     for (i, column) in grid.column_iter_mut().enumerate() {
         column.set_padding((u16::from(i == 0), 1));
         if numbers(i) {

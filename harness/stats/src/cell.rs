@@ -14,7 +14,7 @@ use crate::summary::{
 use isobench_core::record::{Mode, PHASES, YARDSTICKS};
 use isobench_core::run::{CellEntry, Order};
 use isobench_core::words::{Flag, Model};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the run says of the cell.
 pub(crate) struct Context<'a> {
@@ -75,7 +75,8 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
 /// second at the concurrency with the most.
 pub(crate) fn by_block(data: &CellData, settled: Option<&Settled>) -> [Vec<f64>; 4] {
     let totals = data.starts.iter().find(|(name, _)| name == "total").map(|(_, series)| blocks_of(series));
-    [medians(&totals), medians(&settled.map(Settled::tails)), slopes(&data.memory), best_rates(&data.throughput)]
+    let medians = |blocks: Option<Vec<Vec<f64>>>| medians(&blocks.unwrap_or_default());
+    [medians(totals), medians(settled.map(Settled::tails)), slopes(&data.memory), best_rates(&data.throughput)]
 }
 
 /// The numbers that a cell is compared by, each with the values of its blocks.
@@ -115,8 +116,8 @@ fn blocks_of(series: &Series) -> Vec<Vec<f64>> {
     series.values().map(values).collect()
 }
 
-fn medians(blocks: &Option<Vec<Vec<f64>>>) -> Vec<f64> {
-    blocks.iter().flatten().filter_map(|block| crate::quantile::median(block)).collect()
+fn medians(blocks: &[Vec<f64>]) -> Vec<f64> {
+    blocks.iter().filter_map(|block| crate::quantile::median(block)).collect()
 }
 
 fn measure(blocks: Vec<Vec<f64>>) -> Option<Measure> {
@@ -220,16 +221,15 @@ fn footprint(memory: BTreeMap<String, BTreeMap<u32, Series>>) -> Vec<Yardstick> 
 fn yardstick(metric: String, counts: &BTreeMap<u32, Series>) -> Yardstick {
     let mut readings = Vec::new();
     for (n, series) in counts {
-        let mut values = Vec::new();
-        values.extend(blocks_of(series).iter().filter_map(|samples| crate::quantile::median(samples)));
-        let bytes = Estimate::of_blocks(&values);
+        let bytes = Estimate::of_blocks(&medians(&blocks_of(series)));
         readings.extend(bytes.map(|bytes| Reading { n: *n, bytes }));
     }
+    let blocks: BTreeSet<u32> = counts.values().flat_map(|series| series.keys().copied()).collect();
     let lines = lines(counts);
     let slopes: Vec<f64> = lines.iter().map(|line| line.slope).collect();
     let fixed: Vec<f64> = lines.iter().map(|line| line.fixed).collect();
     Yardstick {
-        blocks: lines.len() as u32,
+        blocks: blocks.len() as u32,
         points: readings,
         slope: Estimate::of_blocks(&slopes),
         fixed: Estimate::of_blocks(&fixed),

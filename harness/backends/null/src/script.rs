@@ -1,6 +1,6 @@
 //! The script: what an instance does instead of running a guest.
 
-use isobench_core::{Fault, FaultKind};
+use isobench_core::{Fault, FaultKind, seed_of};
 use isobench_runner::Deadline;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -104,13 +104,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// The pace of the block whose state folder is `state`: the folder's name is the seed of its noise.
     pub fn of_block(script: &Script, state: &Path) -> Pace {
-        // FNV-1a (Fowler, Noll, Vo), 64 bits: any stable hash will do.
-        let seed = state
-            .as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed_of(state.as_os_str().as_encoded_bytes()));
         // The sum of twelve uniforms less six is close to a standard normal.
         let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
         let slower = std::env::var(SLOWER).ok().and_then(|ppm| ppm.parse::<f64>().ok()).unwrap_or(0.0);

@@ -102,6 +102,5 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn percent(text: &str) -> Result<f64, String> {
-    let percent: f64 = text.trim_end_matches('%').trim().parse().map_err(|_| "a number such as 5".to_string())?;
-    if percent >= 0.0 && percent.is_finite() { Ok(percent) } else { Err("0 or more".into()) }
+    super::percent(text).filter(|percent| *percent >= 0.0).ok_or_else(|| "a number from 0 up, such as 5".into())
 }

@@ -27,6 +27,11 @@ pub fn command_line() -> Vec<String> {
     std::iter::once("isobench".to_string()).chain(std::env::args().skip(1)).collect()
 }
 
+/// A finite number, with or without a percent sign behind it.
+fn percent(text: &str) -> Option<f64> {
+    text.trim_end_matches('%').trim().parse().ok().filter(|percent: &f64| percent.is_finite())
+}
+
 /// Prints `text`. A reader that has seen enough (`isobench report --format csv | head`) is no error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long)]
     seed: Option<u64>,
     /// Go on with a cell until the interval of its median is this narrow, ± percent, or the time is spent
-    #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = parse_percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = percent)]
     precision: f64,
     /// Interleave two configurations in one run, block by block (ABBA), and compare them
     ///
@@ -226,9 +226,9 @@ fn one(session: &mut Session, planned: &mut Planned, round: u32, progress: &Prog
     Ok(())
 }
 
-fn parse_percent(text: &str) -> Result<f64, String> {
-    let percent: f64 = text.trim_end_matches('%').trim().parse().map_err(|_| "a number such as 3".to_string())?;
-    if percent > 0.0 && percent <= 100.0 { Ok(percent) } else { Err("over 0 and up to 100".into()) }
+fn percent(text: &str) -> Result<f64, String> {
+    let within = |percent: &f64| *percent > 0.0 && *percent <= 100.0;
+    super::percent(text).filter(within).ok_or_else(|| "a number over 0 and up to 100, such as 3".into())
 }
 
 /// A first row: the median of this block's cold starts and warm calls.

@@ -1,13 +1,10 @@
 //! A comparison on a terminal: what differs around the numbers first, then the differences; the rest is counted.
 
 use super::{Compared, kinds};
+use crate::terminal::{WIDTH, empty_grid, right_aligned};
 use crate::units::{self, Quantity};
-use comfy_table::presets::UTF8_BORDERS_ONLY;
-use comfy_table::{Attribute, Cell as Field, CellAlignment, Color, ContentArrangement, Table as Grid};
+use comfy_table::{Attribute, Cell as Field, Color};
 use isobench_stats::compare::{Measured, Row, Word};
-
-/// Width of the terminal that a table is laid out for where nothing is known of it.
-const WIDTH: u16 = 100;
 
 /// The comparison as text. `color` writes ANSI escapes; `width` is the terminal's, in columns.
 pub fn text(compared: &Compared, color: bool, width: Option<u16>) -> String {
@@ -73,13 +70,7 @@ fn why(row: &Row) -> String {
 }
 
 fn grid(compared: &Compared, rows: &[&Row], color: bool, width: u16) -> String {
-    let mut grid = Grid::new();
-    grid.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    if color {
-        grid.enforce_styling();
-    } else {
-        grid.force_no_tty();
-    }
+    let mut grid = empty_grid(color, width);
     let heads = ["cell", "metric", "", "base", "new", "ratio", "95 % interval", "p"];
     grid.set_header(heads.map(|head| Field::new(head).add_attribute(Attribute::Bold)));
     for row in rows {
@@ -98,13 +89,6 @@ fn grid(compared: &Compared, rows: &[&Row], color: bool, width: u16) -> String {
             Field::new(row.p_corrected.map_or_else(String::new, units::probability)),
         ]);
     }
-    for (at, _) in heads.iter().enumerate() {
-        if let Some(column) = grid.column_mut(at) {
-            column.set_padding((u16::from(at == 0), 1));
-            if at >= 3 {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-    }
+    right_aligned(&mut grid, |i| i >= 3);
     grid.trim_fmt() + "\np: permutation test over blocks, corrected for the number of rows tested"
 }

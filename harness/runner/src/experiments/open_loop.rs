@@ -10,7 +10,7 @@ use crate::stopwatch::{Deadline, Phases, nanos};
 use hdrhistogram::Histogram as Hdr;
 use isobench_core::load::Rates;
 use isobench_core::record::{Load, Policy};
-use isobench_core::{Fault, FaultKind, Record, sha256_hex};
+use isobench_core::{Fault, FaultKind, Record, seed_of};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,11 +58,11 @@ fn capacity_mhz(policy: Policy, run: &mut dyn FnMut(Source) -> Result<Ran, Fault
     Ok((ran.latencies.len() as f64 / ran.took.as_secs_f64() * 1e3) as u64)
 }
 
-/// The first eight bytes of a hash of everything that tells one point from another, so that no two share arrivals.
+/// From everything that tells one point from another, so that no two share arrivals.
 fn seed(run: u64, request: &BlockRequest, policy: Policy, rate_mhz: u64, percent: Option<u32>) -> u64 {
     let rate = percent.map_or_else(|| rate_mhz.to_string(), |percent| format!("{percent}%"));
     let text = format!("{run}/{}/{}/{policy}/{rate}", request.cell, request.block);
-    u64::from_str_radix(&sha256_hex(text.as_bytes())[..16], 16).unwrap_or(run)
+    seed_of(text.as_bytes())
 }
 
 /// What one thread saw.
