@@ -32,6 +32,7 @@ impl Results {
                 backend: "v8".into(),
                 variant: "fresh".into(),
                 guest: Guest::Js,
+                engine: None,
                 workload: (*workload).into(),
                 case: "small".into(),
             };
@@ -91,6 +92,7 @@ fn empty(id: &str) -> RunFile {
         name: "fresh".into(),
         guests: vec![Guest::Js],
         quick: true,
+        matrix: false,
         prepared: String::new(),
         shared: String::new(),
     };
@@ -112,6 +114,7 @@ fn empty(id: &str) -> RunFile {
                 in_process: true,
                 hidden: false,
                 footprint_instances: 4,
+                engines: Vec::new(),
             },
             availability,
             side: None,

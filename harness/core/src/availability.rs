@@ -21,6 +21,22 @@ pub struct Description {
     pub hidden: bool,
     /// Most instances a footprint visit keeps alive at once.
     pub footprint_instances: u32,
+    /// The engines it brings: those that can run guests behind the boundaries of other backends too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<EngineInfo>,
+}
+
+/// An engine that an agent carries behind a boundary: a column of the matrix of boundaries and engines. Its agent is the
+/// program `isobench-agent-<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EngineInfo {
+    /// Name, for example `winch`.
+    pub name: String,
+    /// The guests it can run.
+    pub guests: Vec<Guest>,
+    /// The variant of this backend that is the same engine bare: what its agent does, without a boundary.
+    pub variant: String,
 }
 
 /// A named way of running a backend.
@@ -39,6 +55,9 @@ pub struct VariantInfo {
     /// and to those that name its backend.
     #[serde(default = "yes")]
     pub quick: bool,
+    /// A row of the matrix of boundaries and engines: a boundary that runs guests on engines it does not bring.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub matrix: bool,
 }
 
 /// Whether a backend can run on this machine.

@@ -23,7 +23,7 @@ pub mod store;
 pub mod words;
 pub mod workload;
 
-pub use availability::{Availability, Description, VariantInfo};
+pub use availability::{Availability, Description, EngineInfo, VariantInfo};
 pub use fault::{Fault, FaultKind};
 pub use limits::Limits;
 pub use record::{Record, SampleFlag, Unit};

@@ -38,6 +38,15 @@ pub enum Guest {
 impl Guest {
     /// Every guest, in the order that tables use.
     pub const ALL: [Guest; 3] = [Guest::Native, Guest::Wasm, Guest::Js];
+
+    /// The engine that runs it behind a boundary unless a cell names another; `None` for machine code, which needs none.
+    pub fn usual_engine(self) -> Option<&'static str> {
+        match self {
+            Guest::Native => None,
+            Guest::Wasm => Some("wasmtime"),
+            Guest::Js => Some("v8"),
+        }
+    }
 }
 
 /// A question put to cells.
@@ -113,6 +122,10 @@ pub struct Cell {
     pub variant: String,
     /// The artifact that is run.
     pub guest: Guest,
+    /// The engine behind the boundary, where it is not [the usual one](Guest::usual_engine): a column of the matrix of
+    /// boundaries and engines. Never set where the backend is an engine itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Name of the workload's folder.
     pub workload: String,
     /// Name of the case in `workload.toml`.
@@ -124,12 +137,18 @@ impl Cell {
     pub fn row(&self) -> String {
         format!("{}/{}", self.backend, self.variant)
     }
+
+    /// The guest, with the engine where that is not the usual one: `js`, `js+quickjs`.
+    pub fn guest_on_engine(&self) -> String {
+        self.engine.as_ref().map_or_else(|| self.guest.to_string(), |engine| format!("{}+{engine}", self.guest))
+    }
 }
 
-/// `backend/variant/guest/workload/case`: what `--only` and `--skip` match against.
+/// `backend/variant/guest/workload/case`, or `backend/variant/guest+engine/workload/case`: what `--only` and `--skip`
+/// match against.
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}/{}/{}", self.backend, self.variant, self.guest, self.workload, self.case)
+        write!(f, "{}/{}/{}/{}", self.row(), self.guest_on_engine(), self.workload, self.case)
     }
 }
 

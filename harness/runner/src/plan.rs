@@ -73,6 +73,7 @@ pub fn cells(
                             backend: description.backend.clone(),
                             variant: variant.name.clone(),
                             guest,
+                            engine: None,
                             workload: built.workload.name.clone(),
                             case,
                         };

@@ -67,6 +67,7 @@ mod tests {
                 backend: "v8".into(),
                 variant: "fresh".into(),
                 guest: Guest::Js,
+                engine: None,
                 workload: "echo".into(),
                 case: "0b".into(),
             },

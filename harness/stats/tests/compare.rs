@@ -14,6 +14,7 @@ fn name(backend: &str, workload: &str) -> Cell {
         backend: backend.into(),
         variant: "v".into(),
         guest: Guest::Wasm,
+        engine: None,
         workload: workload.into(),
         case: "small".into(),
     }

@@ -22,6 +22,7 @@ impl Backend for Bwrap {
             prepared,
             shared: shared.into(),
             quick,
+            matrix: quick,
         };
         Description {
             backend: "bwrap".into(),
@@ -38,6 +39,7 @@ impl Backend for Bwrap {
             in_process: false,
             hidden: false,
             footprint_instances: 16,
+            engines: Vec::new(),
         }
     }
 

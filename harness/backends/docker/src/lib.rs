@@ -49,10 +49,12 @@ impl Backend for Docker {
                 prepared: "daemon running, image imported, its files in the page cache".into(),
                 shared: "the host's kernel, dockerd and containerd; no network".into(),
                 quick: true,
+                matrix: true,
             }],
             in_process: false,
             hidden: false,
             footprint_instances: 16,
+            engines: Vec::new(),
         }
     }
 

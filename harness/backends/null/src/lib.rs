@@ -26,10 +26,12 @@ impl Backend for Null {
                 prepared: "the script, read".into(),
                 shared: "everything: there is no boundary".into(),
                 quick: true,
+                matrix: false,
             }],
             in_process: true,
             hidden: true,
             footprint_instances: 256,
+            engines: Vec::new(),
         }
     }
 

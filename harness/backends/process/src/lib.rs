@@ -28,6 +28,7 @@ impl Backend for Process {
                     prepared: "the agent's file and the guest's (Wasm: compiled) in the page cache".into(),
                     shared: "kernel, file system, network, and the pages of the agent's file".into(),
                     quick: true,
+                    matrix: true,
                 },
                 VariantInfo {
                     name: ZYGOTE.into(),
@@ -37,11 +38,13 @@ impl Backend for Process {
                     shared: "kernel, file system, network, address-space layout, and every page until it is written to"
                         .into(),
                     quick: false,
+                    matrix: false,
                 },
             ],
             in_process: false,
             hidden: false,
             footprint_instances: 16,
+            engines: Vec::new(),
         }
     }
 

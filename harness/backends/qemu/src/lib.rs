@@ -44,10 +44,12 @@ impl Backend for QemuBackend {
                 prepared: "kernel (out of its bzImage) and root file system, in the page cache".into(),
                 shared: "nothing: a kernel of its own in a process of its own".into(),
                 quick: true,
+                matrix: true,
             }],
             in_process: false,
             hidden: false,
             footprint_instances: 16,
+            engines: Vec::new(),
         }
     }
 

@@ -23,6 +23,7 @@ impl Backend for V8 {
             in_process: true,
             hidden: false,
             footprint_instances: FOOTPRINT_INSTANCES,
+            engines: Vec::new(),
         }
     }
 

@@ -36,6 +36,7 @@ impl Backend for Wasmtime {
             in_process: true,
             hidden: false,
             footprint_instances: 256,
+            engines: Vec::new(),
         }
     }
 

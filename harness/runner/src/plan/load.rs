@@ -107,6 +107,7 @@ mod tests {
             backend: "v8".into(),
             variant: "fresh".into(),
             guest: isobench_core::Guest::Js,
+            engine: None,
             workload: workload.into(),
             case: case.into(),
         };
