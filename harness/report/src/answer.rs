@@ -70,10 +70,11 @@ fn precision(run: &RunFile, summary: &Summary) -> Option<String> {
     })
 }
 
-/// The fastest real row of every model with this guest, by rising cold start.
+/// The fastest real row of every model with this guest on its usual engine, by rising cold start.
 fn contenders<'a>(table: &Table<'a>, guest: Guest) -> Vec<Row<'a>> {
     let mut best: Vec<Row> = Vec::new();
-    for row in table.rows.iter().filter(|r| r.guest() == guest && !r.emulated() && r.cold_start().is_some()) {
+    let of_guest = |r: &&Row<'a>| r.guest() == guest && r.usual && !r.emulated() && r.cold_start().is_some();
+    for row in table.rows.iter().filter(of_guest) {
         if !best.iter().any(|b| b.cell.model == row.cell.model) {
             best.push(*row);
         }
@@ -114,8 +115,8 @@ fn sentence(table: &Table, guest: Guest, rows: &[Row], floors: &[Floor], in_full
 
 /// The name of a row whose model has other rows with the same guest: the sentence is about the fastest of them.
 fn named(table: &Table, row: &Row) -> Option<String> {
-    let alike = |r: &&Row| r.cell.model == row.cell.model && r.guest() == row.guest() && r.emulated() == row.emulated();
-    (table.rows.iter().filter(alike).count() > 1).then(|| format!("`{}`", row.name()))
+    let kind = |r: &Row| (r.cell.model, r.guest(), r.emulated(), r.usual);
+    (table.rows.iter().filter(|r| kind(r) == kind(row)).count() > 1).then(|| format!("`{}`", row.name()))
 }
 
 /// `47 times sooner than a container (405 ms)`; values whose spreads overlap, or that differ by no more than identical
@@ -173,7 +174,7 @@ fn list(parts: &[String]) -> String {
 fn emulated(table: &Table, lead: Option<Guest>) -> Option<String> {
     let mut rows: Vec<&Row> = table.rows.iter().filter(|row| row.emulated() && row.cold_start().is_some()).collect();
     // The guest of the first sentence, if it ran.
-    rows.sort_by_key(|row| Some(row.guest()) != lead);
+    rows.sort_by_key(|row| (Some(row.guest()) != lead, !row.usual));
     let shown = rows.first()?;
     let mut names: Vec<String> = rows.iter().map(|row| format!("`{}`", row.name())).collect();
     names.dedup();
@@ -183,14 +184,14 @@ fn emulated(table: &Table, lead: Option<Guest>) -> Option<String> {
         list(&names),
         table.workload,
         units::time(shown.cold_start()?.value),
-        shown.guest()
+        shown.guest_on_engine()
     ))
 }
 
 fn flagged(table: &Table) -> Vec<String> {
     let with = |flag: Flag| {
         let rows = table.rows.iter().filter(|row| row.cell.has(flag));
-        rows.map(|row| format!("`{}` {}", row.name(), row.guest())).collect::<Vec<String>>()
+        rows.map(|row| format!("`{}` {}", row.name(), row.guest_on_engine())).collect::<Vec<String>>()
     };
     let said = |flag, what: &str| {
         let rows = with(flag);
@@ -207,7 +208,7 @@ fn flagged(table: &Table) -> Vec<String> {
 fn unsettled(table: &Table) -> Option<String> {
     let with_halves = |row: &Row| {
         let [first, last] = row.cell.warm_call.as_ref()?.halves?.map(|half| units::time(half.value));
-        Some(format!("`{}` {} (first half {first}, last half {last})", row.name(), row.guest()))
+        Some(format!("`{}` {} (first half {first}, last half {last})", row.name(), row.guest_on_engine()))
     };
     let rows: Vec<String> = table.rows.iter().filter_map(with_halves).collect();
     (!rows.is_empty()).then(|| format!("Warm calls did not settle: {}.", list(&rows)))

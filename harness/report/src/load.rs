@@ -177,9 +177,9 @@ pub fn sentences(table: &Table) -> Vec<String> {
     sentences
 }
 
-/// The best real row of each model, best first.
+/// The best real row of each model on a usual engine, best first.
 fn best<'a>(table: &Table<'a>, value: impl Fn(&Row<'a>) -> Option<f64>, most: bool) -> Vec<(Row<'a>, f64)> {
-    let real = table.rows.iter().filter(|row| !row.emulated());
+    let real = table.rows.iter().filter(|row| row.usual && !row.emulated());
     let mut rows: Vec<(Row, f64)> = real.filter_map(|row| Some((*row, value(row)?))).collect();
     rows.sort_by(|a, b| if most { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
     let mut seen = Vec::new();

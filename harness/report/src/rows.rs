@@ -1,5 +1,6 @@
 //! What the page and the terminal show first: one workload, one case, a row for every boundary and guest.
 
+use isobench_core::availability::EngineInfo;
 use isobench_core::run::{Absent, RunFile};
 use isobench_core::words::{Flag, Guest, Model, Side};
 use isobench_core::{Availability, record::Mode};
@@ -15,6 +16,8 @@ pub struct Row<'a> {
     pub cell: &'a CellSummary,
     /// What was ready before the clock started.
     pub prepared: &'a str,
+    /// Whether its engine is the one that its guest usually runs on: the answer in sentences speaks of those alone.
+    pub usual: bool,
 }
 
 /// One workload and case with the rows that ran it.
@@ -37,6 +40,11 @@ impl<'a> Row<'a> {
     /// The guest.
     pub fn guest(&self) -> Guest {
         self.cell.cell.guest
+    }
+
+    /// The guest as it is shown: with its engine where that is not the usual one.
+    pub fn guest_on_engine(&self) -> String {
+        self.cell.cell.guest_on_engine()
     }
 
     /// Whether its processor is emulated: never on one line with a real one.
@@ -72,7 +80,7 @@ pub fn tables<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Table<'a>> {
     let mut tables: Vec<Table> = Vec::new();
     for cell in summary.cells.iter().filter(|cell| cell.is_shown()) {
         let prepared = prepared(run, &cell.cell.backend, &cell.cell.variant);
-        let row = Row { cell, prepared };
+        let row = Row { cell, prepared, usual: on_usual_engine(run, cell) };
         let (workload, case) = (cell.cell.workload.as_str(), cell.cell.case.as_str());
         match tables.iter_mut().find(|t| t.workload == workload && t.case == case) {
             Some(table) => table.rows.push(row),
@@ -96,6 +104,15 @@ fn prepared<'a>(run: &'a RunFile, backend: &str, variant: &str) -> &'a str {
     let entry = run.backends.iter().find(|b| b.description.backend == backend);
     let variant = entry.and_then(|b| b.description.variants.iter().find(|v| v.name == variant));
     variant.map_or("", |v| v.prepared.as_str())
+}
+
+/// Whether a cell's guest runs on the engine it usually has: not where the cell names another, nor bare on a backend that
+/// brings engines of which none is the usual one of any guest (a small engine beside V8).
+fn on_usual_engine(run: &RunFile, cell: &CellSummary) -> bool {
+    let entry = run.backends.iter().find(|b| b.description.backend == cell.cell.backend);
+    let brought = entry.map_or(&[][..], |b| &b.description.engines);
+    let usual = |engine: &EngineInfo| engine.guests.iter().any(|g| g.usual_engine() == Some(engine.name.as_str()));
+    cell.cell.engine.is_none() && (brought.is_empty() || brought.iter().any(usual))
 }
 
 /// A backend that could not run here.

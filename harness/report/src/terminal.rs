@@ -112,7 +112,7 @@ fn fields(row: &Row) -> Vec<Field> {
     let spread = row.cold_start().and_then(|e| e.spread).map_or_else(String::new, |s| Quantity::Time.spread(s));
     vec![
         Field::new(row.name()),
-        Field::new(row.guest()),
+        Field::new(row.guest_on_engine()),
         Field::new(show(Quantity::Time, row.cold_start())),
         Field::new(spread).fg(Color::DarkGrey),
         Field::new(show(Quantity::Time, row.warm_call())),
@@ -134,7 +134,7 @@ fn verdict_color(cell: &CellSummary) -> Color {
 /// done: the cell, what is known so far, a note.
 pub fn progress_line(cell: &Cell, cold_start_ns: Option<u64>, warm_ns: Option<u64>, note: &str) -> String {
     let show = |ns: Option<u64>| ns.map_or_else(|| "–".into(), |ns| units::time(ns as f64));
-    let name = format!("{} {}", cell.row(), cell.guest);
+    let name = format!("{} {}", cell.row(), cell.guest_on_engine());
     let what = format!("{}/{}", cell.workload, cell.case);
     let line =
         format!("{name:<24} {what:<18} cold {:>8}  warm {:>8}  {}", show(cold_start_ns), show(warm_ns), brief(note));

@@ -51,7 +51,7 @@ fn under_load(table: &Table) -> String {
         note => format!("{} ({note})", field.value),
     };
     let fields = |(row, fields): &(Row, Vec<load::Field>)| {
-        let name = [with_side(row.name(), row.cell), row.guest().to_string()].into_iter();
+        let name = [with_side(row.name(), row.cell), row.guest_on_engine()].into_iter();
         name.chain(fields.iter().map(shown)).chain([verdict_words(row.cell).join(" ")]).collect()
     };
     let lines: Vec<Vec<String>> = rows.iter().map(fields).collect();
@@ -70,7 +70,7 @@ pub(super) fn headline(table: &Table) -> String {
         let calls = row.cell.warm_call.as_ref().map(|warm| &warm.tail);
         vec![
             with_side(row.name(), row.cell),
-            row.guest().to_string(),
+            row.guest_on_engine(),
             shown(Quantity::Time, row.cold_start()),
             p99(starts),
             shown(Quantity::Time, row.warm_call()),

@@ -133,7 +133,7 @@ fn pair(compared: &Compared, axis: Axis, row: &Row) -> Markup {
                 span class=(tag) { (row.said()) }
                 @for d in compared.grave(&row.cell) { " " span.tag.bad { "≠ " (d.what) } }
                 br;
-                b { (row.cell.row()) } " · " (row.cell.guest) " · " (row.cell.workload) " (" (row.cell.case) ")"
+                b { (row.cell.row()) } " · " (row.cell.guest_on_engine()) " · " (row.cell.workload) " (" (row.cell.case) ")"
                 br; (row.metric)
             }
             div.values {

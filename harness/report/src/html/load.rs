@@ -24,9 +24,9 @@ pub fn headline(table: &Table) -> Markup {
                 @if density { th.n { "Side by side" small { "and what bound it" } } }
             } }
             tbody { @for row in &table.rows {
-                tr.emulated[row.emulated()] data-load=(format!("{}/{}", row.name(), row.guest())) {
-                    th { (dot(row.cell)) (row.name()) small.compact { (row.guest()) " " (verdict(row.cell)) } }
-                    td.wide { (row.guest()) }
+                tr.emulated[row.emulated()] data-load=(format!("{}/{}", row.name(), row.guest_on_engine())) {
+                    th { (dot(row.cell)) (row.name()) small.compact { (row.guest_on_engine()) " " (verdict(row.cell)) } }
+                    td.wide { (row.guest_on_engine()) }
                     td.wide { (verdict(row.cell)) }
                     @for policy in &policies { (knee(row, *policy)) }
                     @if let Some(n) = common { (burst(row, n)) }
@@ -107,7 +107,7 @@ fn open_loop(table: &Table) -> Markup {
                     } }
                     tbody { @for row in &table.rows { @for curve in &row.cell.load { @for point in &curve.points {
                         tr.emulated[row.emulated()] {
-                            th { (dot(row.cell)) (row.name()) } td { (row.guest()) } td { (curve.policy) }
+                            th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) } td { (curve.policy) }
                             (rate(point))
                         }
                     } } } }
@@ -165,8 +165,8 @@ fn densities(table: &Table) -> Markup {
                 } }
                 tbody { @for row in &table.rows { @if let Some(density) = &row.cell.density {
                     @let (first, last) = (density.steps.first(), density.steps.last());
-                    tr.emulated[row.emulated()] data-density=(format!("{}/{}", row.name(), row.guest())) {
-                        th { (dot(row.cell)) (row.name()) } td { (row.guest()) }
+                    tr.emulated[row.emulated()] data-density=(format!("{}/{}", row.name(), row.guest_on_engine())) {
+                        th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) }
                         (reached(density.bound.as_ref()))
                         (estimate(Quantity::Time, first.map(|s| s.start))) (estimate(Quantity::Time, last.map(|s| s.start)))
                         (estimate(Quantity::Time, last.map(|s| s.answer))) (estimate(Quantity::Bytes, last.map(|s| s.pss)))
@@ -186,7 +186,7 @@ fn bounds<'a>(table: &Table<'a>, of: impl Fn(&Row<'a>) -> Option<&'a isobench_st
             div.scroll { table {
                 thead { tr { th { "Boundary" } th { "Guest" } th.n { "Requests" small { "at once" } } th { "What bound it" } } }
                 tbody { @for row in &table.rows { @if let Some(bound) = of(row) {
-                    tr.emulated[row.emulated()] { th { (dot(row.cell)) (row.name()) } td { (row.guest()) } (reached(Some(bound))) }
+                    tr.emulated[row.emulated()] { th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) } (reached(Some(bound))) }
                 } } }
             } }
         }

@@ -45,10 +45,10 @@ fn headline_row(row: &Row) -> Markup {
     let starts = cell.cold_start.as_ref().map(|starts| &starts.total);
     let calls = cell.warm_call.as_ref().map(|warm| &warm.tail);
     html! {
-        tr.emulated[row.emulated()] data-row=(format!("{}/{}", row.name(), row.guest())) data-model=(cell.model) {
+        tr.emulated[row.emulated()] data-row=(format!("{}/{}", row.name(), row.guest_on_engine())) data-model=(cell.model) {
             // On a phone guest and verdict stand below the name, so that numbers are in view.
-            th { (dot(cell)) (row.name()) small.compact { (row.guest()) " " (verdict(cell)) } }
-            td.wide { (row.guest()) }
+            th { (dot(cell)) (row.name()) small.compact { (row.guest_on_engine()) " " (verdict(cell)) } }
+            td.wide { (row.guest_on_engine()) }
             td.wide { (verdict(cell)) }
             (median(starts))
             (p99(starts))
@@ -144,14 +144,14 @@ fn cell_row(row: &Row) -> Markup {
     let calls = cell.warm_call.as_ref().map(|warm| &warm.tail);
     html! {
         tr.emulated[row.emulated()] data-cell=(cell.cell) {
-            th { (dot(cell)) (row.name()) } td { (row.guest()) } td { (verdict(cell)) }
+            th { (dot(cell)) (row.name()) } td { (row.guest_on_engine()) } td { (verdict(cell)) }
             (starts(cell.cold_start.as_ref()))
             (warm_call(cell)) (p99(calls))
             (counts(cell.cold_start.as_ref(), &cell.circumstances.all()))
         }
         @if let Some(first) = &cell.first_in_process {
             tr.first data-first=(cell.cell) {
-                th { (dot(cell)) (row.name()) } td { (row.guest()) } td { span.tag.idle { "first in process" } }
+                th { (dot(cell)) (row.name()) } td { (row.guest_on_engine()) } td { span.tag.idle { "first in process" } }
                 (starts(Some(first)))
                 td.n.none { "–" } td.n.none { "–" }
                 (counts(Some(first), &Tally::default()))
@@ -234,7 +234,7 @@ pub fn yardsticks(table: &Table) -> Markup {
                 tbody { @for row in rows {
                     @let pss = row.cell.yardstick("pss");
                     tr.emulated[row.emulated()] {
-                        th { (dot(row.cell)) (row.name()) } td { (row.guest()) }
+                        th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) }
                         @for metric in YARDSTICKS {
                             (estimate(Quantity::Bytes, row.cell.yardstick(metric).and_then(|y| y.slope)))
                         }
@@ -262,7 +262,7 @@ pub fn throughput(table: &Table) -> Markup {
                     } }
                     tbody { @for row in rows { @for visit in &row.cell.throughput {
                         tr.emulated[row.emulated()] {
-                            th { (dot(row.cell)) (row.name()) } td { (row.guest()) }
+                            th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) }
                             td { (if visit.mode == Mode::Warm { "warm" } else { "fresh" }) }
                             td.n { (visit.n) }
                             (estimate(Quantity::Rate, Some(visit.rate)))

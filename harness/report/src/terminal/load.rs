@@ -16,7 +16,7 @@ pub(super) fn table(table: &Table, color: bool, width: u16) -> String {
     let mut grid = empty_grid(color, width);
     grid.set_header(heads.iter().map(|head| Field::new(head).add_attribute(Attribute::Bold)));
     for (row, fields) in rows {
-        let mut line = vec![Field::new(row.name()), Field::new(row.guest())];
+        let mut line = vec![Field::new(row.name()), Field::new(row.guest_on_engine())];
         line.extend(fields.iter().map(|f| Field::new(format!("{}\n{}", f.value, f.note).trim_end())));
         line.push(Field::new(verdict_words(row.cell).join(" ")).fg(verdict_color(row.cell)));
         grid.add_row(line);
@@ -27,7 +27,7 @@ pub(super) fn table(table: &Table, color: bool, width: u16) -> String {
 
 /// One line for a cell that a visit under load has just ended for: how far it went.
 pub fn load_line(cell: &Cell, records: &[Record]) -> String {
-    let name = format!("{} {}", cell.row(), cell.guest);
+    let name = format!("{} {}", cell.row(), cell.guest_on_engine());
     let what = format!("{}/{}", cell.workload, cell.case);
     let loads = || records.iter().filter_map(|r| if let Record::Load(load) = r { Some(load) } else { None });
     let rate = |mhz: u64| Quantity::Rate.show(mhz as f64 / 1e3);

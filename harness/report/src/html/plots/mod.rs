@@ -47,7 +47,7 @@ fn both(draw: impl Fn(Column) -> Option<String>) -> Option<Markup> {
 
 /// `v8/fresh · js`.
 fn label(row: &Row) -> String {
-    format!("{} · {}", row.name(), row.guest())
+    format!("{} · {}", row.name(), row.guest_on_engine())
 }
 
 /// Real rows before emulated ones, which stand below a line of their own.
