@@ -87,6 +87,7 @@ fn empty(id: &str) -> RunFile {
         versions: [("v8".to_string(), "15.2.0".to_string())].into(),
         emulated: false,
         notes: vec![],
+        absent: Default::default(),
     };
     let variant = VariantInfo {
         name: "fresh".into(),

@@ -72,6 +72,9 @@ pub enum Availability {
         emulated: bool,
         /// What a reader should know, for example why KVM is not used.
         notes: Vec<String>,
+        /// Its variants that cannot run here all the same: name → why, and what to do about it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        absent: BTreeMap<String, String>,
     },
     /// It cannot.
     Unavailable {
@@ -95,6 +98,14 @@ impl Availability {
     /// Whether it can run here.
     pub fn is_available(&self) -> bool {
         matches!(self, Availability::Available { .. })
+    }
+
+    /// Why a variant cannot run here though its backend can; `None` where it can.
+    pub fn why_absent(&self, variant: &str) -> Option<&str> {
+        match self {
+            Availability::Available { absent, .. } => absent.get(variant).map(String::as_str),
+            Availability::Unavailable { .. } => None,
+        }
     }
 
     /// Whether its guests run on an emulated processor.

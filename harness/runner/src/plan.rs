@@ -56,6 +56,8 @@ pub fn cells(
     for (description, availability) in backends {
         let rungs = |variant: &&VariantInfo| variant.quick || !plan.quick || filter.names(&description.backend);
         for variant in description.variants.iter().filter(rungs) {
+            let why_absent = availability.why_absent(&variant.name);
+            let mut missed = false;
             for &guest in &variant.guests {
                 for built in workloads {
                     let what = format!("{}/{}/{guest}/{}", description.backend, variant.name, built.workload.name);
@@ -78,7 +80,12 @@ pub fn cells(
                             case,
                         };
                         let under_load = plan.load.is_none() || load::wants(filter, &cell);
-                        if filter.wants(&cell.to_string()) && under_load {
+                        if !filter.wants(&cell.to_string()) || !under_load {
+                            continue;
+                        }
+                        if why_absent.is_some() {
+                            missed = true;
+                        } else {
                             let experiments = experiments(&cell, plan);
                             let flags = availability.is_emulated().then_some(Flag::Emulated).into_iter().collect();
                             entries.push(CellEntry {
@@ -93,6 +100,10 @@ pub fn cells(
                         }
                     }
                 }
+            }
+            if let (true, Some(reason)) = (missed, why_absent) {
+                let what = format!("{}/{}", description.backend, variant.name);
+                absent.push(Absent { what, reason: reason.into() });
             }
         }
     }
@@ -125,7 +136,12 @@ pub fn cells_everywhere(
     filter: &Filter,
     plan: &Plan,
 ) -> Vec<CellEntry> {
-    let available = || Availability::Available { versions: BTreeMap::new(), emulated: false, notes: Vec::new() };
+    let available = || Availability::Available {
+        versions: BTreeMap::new(),
+        emulated: false,
+        notes: Vec::new(),
+        absent: BTreeMap::new(),
+    };
     let backends: Vec<_> = descriptions.into_iter().map(|d| (d, available())).collect();
     cells(&backends, workloads, filter, plan).0
 }
@@ -254,4 +270,48 @@ pub fn block_deadline(visit: &Visit, limits: &Limits, emulated: bool) -> Duratio
         + rest * 2
         + Duration::from_millis(50) * instances
         + BLOCK_GRACE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isobench_core::{Guest, Model};
+
+    #[test]
+    fn a_variant_that_cannot_run_here_is_absent_once_where_it_is_wanted() {
+        let variant = |name: &str| VariantInfo {
+            name: name.into(),
+            guests: Guest::ALL.into(),
+            prepared: String::new(),
+            shared: String::new(),
+            quick: true,
+            matrix: false,
+        };
+        let description = Description {
+            backend: "oci".into(),
+            model: Model::Container,
+            variants: vec![variant("runc"), variant("youki")],
+            in_process: false,
+            hidden: false,
+            footprint_instances: 1,
+            engines: Vec::new(),
+        };
+        let availability = Availability::Available {
+            versions: BTreeMap::new(),
+            emulated: false,
+            notes: Vec::new(),
+            absent: BTreeMap::from([("youki".into(), "it is not installed".into())]),
+        };
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/echo");
+        let workload = isobench_core::workload::load(&root).expect("the workload of the checkout");
+        let planned = |only: &[&str]| {
+            let filter = Filter { only: only.iter().map(ToString::to_string).collect(), ..Filter::default() };
+            let backends = [(description.clone(), availability.clone())];
+            cells(&backends, &[as_if_built(workload.clone())], &filter, &Plan::default())
+        };
+        let (entries, absent) = planned(&[]);
+        assert!(!entries.is_empty() && entries.iter().all(|e| e.cell.variant == "runc"));
+        assert_eq!(absent, [Absent { what: "oci/youki".into(), reason: "it is not installed".into() }]);
+        assert_eq!(planned(&["runc"]).1, []);
+    }
 }

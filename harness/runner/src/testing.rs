@@ -113,6 +113,21 @@ impl TestBed {
         }
     }
 
+    /// The variants that can run here; says of every other one why it is left out. For backends whose variants each
+    /// need another program: which of them must be there is for the test to say.
+    pub fn variants(&self) -> Vec<String> {
+        let availability = self.runner.probe(&self.context());
+        let names = self.runner.description.variants.iter().map(|variant| variant.name.clone());
+        let offered = |name: &String| match availability.why_absent(name) {
+            None => availability.is_available(),
+            Some(reason) => {
+                eprintln!("LEFT OUT: {}/{name}: {reason}", self.runner.description.backend);
+                false
+            }
+        };
+        names.filter(offered).collect()
+    }
+
     /// Whether the agent for a kind of guest has been built; if not, as [`TestBed::available`].
     pub fn has_agent(&self, guest: Guest) -> bool {
         let agent = crate::agents::agent_program(&self.context(), guest);

@@ -47,7 +47,12 @@ fn run(cells: u32) -> RunFile {
                 footprint_instances: 256,
                 engines: Vec::new(),
             },
-            availability: Availability::Available { versions: Default::default(), emulated: false, notes: vec![] },
+            availability: Availability::Available {
+                versions: Default::default(),
+                emulated: false,
+                notes: vec![],
+                absent: Default::default(),
+            },
             side: None,
             prepare_ns: None,
         }],

@@ -5,6 +5,7 @@ use crate::sandbox;
 use isobench_core::{Availability, Guest};
 use isobench_runner::RunContext;
 use isobench_runner::agents;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -31,6 +32,7 @@ pub(crate) fn probe(ctx: &RunContext) -> Availability {
         versions: [("bubblewrap".into(), version(&bwrap).unwrap_or_else(|reason| reason))].into(),
         emulated: false,
         notes: missing.into_iter().flatten().map(|fault| fault.message).collect(),
+        absent: BTreeMap::new(),
     }
 }
 

@@ -27,6 +27,7 @@ use isobench_core::{Availability, Description, Fault, Guest, Model};
 use isobench_guest::agent;
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,9 +62,12 @@ impl Backend for Docker {
     fn probe(&self, ctx: &RunContext) -> Availability {
         match daemon::choose(ctx) {
             Ok(chosen) => match chosen.versions() {
-                Ok(versions) => {
-                    Availability::Available { versions, emulated: false, notes: chosen.notes().into_iter().collect() }
-                }
+                Ok(versions) => Availability::Available {
+                    versions,
+                    emulated: false,
+                    notes: chosen.notes().into_iter().collect(),
+                    absent: BTreeMap::new(),
+                },
                 Err(fault) => Availability::unavailable(fault.to_string(), daemon::REMEDY),
             },
             Err(reason) => Availability::unavailable(reason, daemon::REMEDY),

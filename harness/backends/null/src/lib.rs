@@ -36,7 +36,12 @@ impl Backend for Null {
     }
 
     fn probe(&self, _ctx: &RunContext) -> Availability {
-        Availability::Available { versions: BTreeMap::new(), emulated: false, notes: Vec::new() }
+        Availability::Available {
+            versions: BTreeMap::new(),
+            emulated: false,
+            notes: Vec::new(),
+            absent: BTreeMap::new(),
+        }
     }
 
     fn prepare(&self, _ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {

@@ -6,6 +6,7 @@ use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, V
 use isobench_runner::agents;
 use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role, Spawning};
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use zygote::Zygote;
@@ -55,6 +56,7 @@ impl Backend for Process {
             versions: [("isobench agent".into(), env!("CARGO_PKG_VERSION").into())].into(),
             emulated: false,
             notes: missing.into_iter().flatten().map(|fault| fault.message).collect(),
+            absent: BTreeMap::new(),
         }
     }
 

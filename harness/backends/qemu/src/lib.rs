@@ -26,6 +26,7 @@ use isobench_runner::agents::AgentPackage;
 use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
 use kernel::{Kernel, Missing};
 use machine::{Accel, Machine, PORT, Qemu, memory_mib};
+use std::collections::BTreeMap;
 use std::fs;
 use vm::{Image, Vm};
 
@@ -68,6 +69,7 @@ impl Backend for QemuBackend {
                 .into(),
                 emulated: machine.accel == Accel::Tcg,
                 notes: note.into_iter().collect(),
+                absent: BTreeMap::new(),
             },
         }
     }

@@ -15,6 +15,7 @@ use isobench_runner::{
     Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target, agents,
 };
 use module::{Live, Program};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +54,7 @@ impl Backend for Wasmtime {
                 versions: [("wasmtime".into(), engine::VERSION.into())].into(),
                 emulated: false,
                 notes: notes(),
+                absent: BTreeMap::new(),
             },
             Err(error) => Availability::unavailable(
                 format!("Wasmtime does not start: {error:#}"),

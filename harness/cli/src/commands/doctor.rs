@@ -75,12 +75,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn print_backend(name: &str, model: &str, availability: &Availability) {
     match availability {
-        Availability::Available { versions, emulated, notes } => {
+        Availability::Available { versions, emulated, notes, absent } => {
             let versions: Vec<String> = versions.iter().map(|(part, version)| format!("{part} {version}")).collect();
             let emulated = if *emulated { " · EMULATED processor" } else { "" };
             println!("✓ {name} ({model}){emulated}  {}", versions.join(", "));
             for note in notes {
                 println!("    {note}");
+            }
+            for (variant, reason) in absent {
+                println!("    ✗ {name}/{variant}  {reason}");
             }
         }
         Availability::Unavailable { reason, remedy } => {
