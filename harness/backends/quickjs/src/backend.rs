@@ -6,6 +6,7 @@ use crate::variant::Variant;
 use isobench_core::{Availability, Description, EngineInfo, Fault, Guest, Limits, Model};
 use isobench_runner::stopwatch::{Deadline, Phases};
 use isobench_runner::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target};
+use std::collections::BTreeMap;
 
 /// Most runtimes a footprint visit keeps alive: what the design asks of in-process backends.
 const FOOTPRINT_INSTANCES: u32 = 256;
@@ -32,6 +33,7 @@ impl Backend for QuickJs {
             versions: [("quickjs-ng".into(), crate::version().into())].into(),
             emulated: false,
             notes: Vec::new(),
+            absent: BTreeMap::new(),
         }
     }
 
