@@ -25,8 +25,8 @@ struct Threw;
 /// A function of ours as QuickJS calls it; the last argument is the class of decoders.
 type Native = unsafe extern "C" fn(*mut JSContext, JSValue, c_int, *mut JSValue, c_int) -> JSValue;
 
-/// Defines both on the context's global object. `class` is where the runtime's class of decoders is kept: zero until its
-/// first context is made.
+/// Defines both on the context's global object. `class` is where the number of the runtime's class of decoders is kept:
+/// zero until its first context is made.
 ///
 /// # Errors
 /// There is no memory for them.
@@ -162,8 +162,8 @@ unsafe extern "C" fn encode_into(
     argv: *mut JSValue,
     _: c_int,
 ) -> JSValue {
-    // SAFETY: QuickJS calls it with living values; nothing of the guest's runs between asking for the target's bytes and
-    // writing them.
+    // SAFETY: QuickJS calls it with living values; nothing of the guest's runs between asking where the target's bytes
+    // lie and writing them.
     answer(unsafe {
         Text::of(context, argument(argc, argv, 0)).and_then(|text| {
             let target = argument(argc, argv, 1);

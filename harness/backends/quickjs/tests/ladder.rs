@@ -46,6 +46,7 @@ export function handle([what]) {
   if (what === 1) for (;;);
   if (what === 2) for (;;) keep.push([keep.length]);
   if (what === 3) Promise.resolve().then(() => { for (;;); });
+  if (what === 4) (function f(n) { return f(n + 1) + 1; })(0);
   return Uint8Array.of(7);
 }";
 
@@ -97,7 +98,7 @@ fn a_canary_is_found_nowhere(variant: &str, deployment: &dyn Deployment) {
 /// What the fault of one instance does to its neighbours.
 fn neighbours_live_with_a_rascal(variant: &str, deployment: &dyn Deployment) {
     let call = |instance: &mut Box<dyn Instance>, what: u8| -> Result<Vec<u8>, Fault> {
-        instance.call(&[what], Deadline::after(Duration::from_millis(if what == 2 { 20_000 } else { 50 })))
+        instance.call(&[what], Deadline::after(Duration::from_millis(if what % 2 == 0 { 20_000 } else { 50 })))
     };
     let (mut rascal, mut neighbour) = (start(deployment), start(deployment));
     for what in [1, 3] {
@@ -107,6 +108,8 @@ fn neighbours_live_with_a_rascal(variant: &str, deployment: &dyn Deployment) {
         assert_eq!(neighbour.call(&[0], soon()).expect("an answer"), [7], "quickjs/{variant}");
         assert_eq!(rascal.call(&[0], soon()).expect("an answer"), [7], "quickjs/{variant}");
     }
+    // This thread's stack is a small one: the engine must find its end first.
+    assert_eq!(call(&mut rascal, 4).expect_err("no stack").kind, FaultKind::GuestThrow, "quickjs/{variant}");
     assert_eq!(call(&mut rascal, 2).expect_err("no memory").kind, FaultKind::OutOfMemory, "quickjs/{variant}");
     // Living contexts share the heap that it has filled: for the neighbour there may be room or none.
     let kind = neighbour.call(&[0], soon()).map_err(|fault| fault.kind);
