@@ -163,7 +163,7 @@ fn costs(first: &Row, others: &[Row]) -> String {
 }
 
 /// `a`, `a and b`, `a, b and c`.
-fn list(parts: &[String]) -> String {
+pub(crate) fn list(parts: &[String]) -> String {
     match parts {
         [] => String::new(),
         [one] => one.clone(),

@@ -55,7 +55,7 @@ pub fn read(run_dir: &RunDir) -> Result<Report, ReportError> {
     Ok(Report { summary, truncated, run })
 }
 
-/// Writes `reports_root/<run>/index.html` from the run's folder, and `reports_root/index.html` from all the folders
+/// Writes `reports_root/<run>/index.html` from the run's folder, `matrix.html` beside it where it is a matrix, and `reports_root/index.html` from all the folders
 /// beside it. Gives the path of the run's page.
 pub fn write(run_dir: &RunDir, reports_root: &Path) -> Result<PathBuf, ReportError> {
     let report = read(run_dir)?;
@@ -70,6 +70,9 @@ pub fn write(run_dir: &RunDir, reports_root: &Path) -> Result<PathBuf, ReportErr
     };
     let page = folder.join("index.html");
     write_whole(&page, &html::page(&report.run, &report.summary, &options))?;
+    if let Some(matrix) = html::matrix_page(&report.run, &report.summary) {
+        write_whole(&folder.join("matrix.html"), &matrix)?;
+    }
     let results_root = run_dir.path().parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     write_index(results_root, reports_root)?;
     Ok(page)

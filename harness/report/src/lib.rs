@@ -7,6 +7,8 @@
 //! | [`rows`] | which workload is shown first, and its rows |
 //! | [`answer`] | the answer in sentences |
 //! | [`load`] | the same for load beyond the closed loop |
+//! | [`matrix`] | boundaries × engines: what each boundary alone adds |
+//! | [`ladders`] | the rungs of one technology side by side |
 //! | [`compare`] | two runs side by side: what differs around them, what changed; text, Markdown, the gate |
 //! | [`html`] | one self-contained page a run, and the index of all runs |
 //! | [`export`] | CSV, Markdown, JSON and what other tools read |
@@ -18,7 +20,9 @@ pub mod compare;
 pub mod export;
 pub mod files;
 pub mod html;
+pub mod ladders;
 pub mod load;
+pub mod matrix;
 pub mod rows;
 pub mod terminal;
 pub mod units;

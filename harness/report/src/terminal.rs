@@ -1,6 +1,7 @@
 //! What a run prints: one line when a cell is done, the table and the sentences at the end.
 
 mod load;
+mod matrix;
 
 pub use load::load_line;
 
@@ -17,7 +18,7 @@ use isobench_stats::{CellSummary, Estimate, Summary, Verdict};
 /// Width of the terminal that a table is laid out for where nothing is known of it.
 pub(crate) const WIDTH: u16 = 100;
 
-/// The table of the first workload and the answer below it; of an A/B run its side A, and then the comparison. `color` writes ANSI escapes; `width` is the terminal's,
+/// The table of the first workload and the answer below it; of a matrix its first workload; of an A/B run its side A, and then the comparison. `color` writes ANSI escapes; `width` is the terminal's,
 /// in columns.
 pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) -> String {
     let tables = tables(run, summary);
@@ -37,6 +38,7 @@ pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) 
     }
     text += &errors(summary);
     text.push('\n');
+    text += &matrix::table(run, summary, color, width);
     if let Some(sides) = Compared::sides(run, summary, &|_| true) {
         text += &format!("\nA against B (the table above shows A)\n{}", compare::text(&sides, color, Some(width)));
     }

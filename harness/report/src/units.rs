@@ -67,6 +67,23 @@ impl Quantity {
         self.join(&text, unit)
     }
 
+    /// From one value to another of the same kind: `310 to 340 ms`; once, if both are shown alike.
+    pub fn between(self, low: f64, high: f64) -> String {
+        let ((unit, scale), own) = (self.unit_of(high), self.unit_of(low));
+        if self.show(low) == self.show(high) {
+            self.show(high)
+        } else if own.1 == scale {
+            self.join(&format!("{} to {}", digits(low / scale), digits(high / scale)), unit)
+        } else {
+            format!("{} to {}", self.show(low), self.show(high))
+        }
+    }
+
+    /// A difference, with its sign: `+404 ms`, `−12.0 KiB`.
+    pub fn signed(self, value: f64) -> String {
+        format!("{}{}", if value < 0.0 { "−" } else { "+" }, self.show(value.abs()))
+    }
+
     /// A spread: `[0.98, 1.11] ms` is an interval, `0.98 … 1.11 ms` a range that claims nothing.
     pub fn spread(self, spread: Spread) -> String {
         let (low, high) = spread.ends();
@@ -216,6 +233,14 @@ mod tests {
         assert_eq!(Quantity::Time.spread(wide), "[1.50 µs, 1.11 ms]");
         let rate = Spread::Interval { low: 10.0, high: 20.0 };
         assert_eq!(Quantity::Rate.spread(rate), "[10.0, 20.0]/s");
+    }
+
+    #[test]
+    fn from_one_value_to_another() {
+        assert_eq!(Quantity::Time.between(310e6, 340e6), "310 to 340 ms");
+        assert_eq!(Quantity::Time.between(310.1e6, 310.2e6), "310 ms");
+        assert_eq!(Quantity::Time.between(-5e3, 1.2e6), "-5.00 µs to 1.20 ms");
+        assert_eq!([404e6, -3.2e3].map(|ns| Quantity::Time.signed(ns)), ["+404 ms", "−3.20 µs"]);
     }
 
     #[test]

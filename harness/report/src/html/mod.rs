@@ -4,7 +4,9 @@ mod about;
 mod compare;
 mod floors;
 mod index;
+mod ladders;
 mod load;
+mod matrix;
 mod page;
 mod plots;
 mod sections;
@@ -13,6 +15,7 @@ mod tables;
 
 pub use compare::compare_page;
 pub use index::{IndexEntry, index};
+pub use matrix::matrix_page;
 pub use page::{PageOptions, page};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};

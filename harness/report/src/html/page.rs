@@ -1,8 +1,9 @@
 //! The page of one run.
 
-use super::{about, compare, document, floors, load, prose, sections, tables};
+use super::{about, compare, document, floors, ladders, load, prose, sections, tables};
 use crate::answer::answer;
 use crate::compare::Compared;
+use crate::ladders::Ladder;
 use crate::rows;
 use crate::units;
 use isobench_core::run::{Order, RunFile};
@@ -26,15 +27,17 @@ pub struct PageOptions {
 pub fn page(run: &RunFile, summary: &Summary, options: &PageOptions) -> String {
     let all = rows::tables(run, summary);
     let first = all.first();
+    let ladders = first.filter(|_| run.plan.load.is_none()).map(|first| crate::ladders::ladders(run, first));
+    let ladders = ladders.unwrap_or_default();
     let title = format!("isobench {}", run.id);
     let body = html! {
         main {
             (head(run, options))
             @if let Some(sides) = Compared::sides(run, summary, &|_| true) { (compare::section(&sides)) }
-            (first_screen(run, summary, first))
+            (first_screen(run, summary, first, &ladders))
             @if run.plan.load.is_some() { (load::section(&all)) }
             @else {
-                @if let Some(first) = first { (sections::plots(first, &all)) }
+                @if let Some(first) = first { (sections::plots(first, &all)) (ladders::section(&ladders, first.workload)) }
                 (tables::all_cells(&all))
                 (floors::section(summary))
             }
@@ -61,7 +64,7 @@ fn head(run: &RunFile, options: &PageOptions) -> Markup {
     }
 }
 
-fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>) -> Markup {
+fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>, ladders: &[Ladder]) -> Markup {
     let answer = answer(run, summary, first);
     html! {
         section.answer id="answer" {
@@ -69,6 +72,9 @@ fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>) -
                 p.lead[i == 0] { (prose(sentence)) }
             }
             @if answer.sentences.is_empty() { p.lead { "Nothing was measured yet." } }
+            @if run.plan.matrix {
+                p { a href="matrix.html" { "The matrix of boundaries and engines" } ": what each boundary alone adds, and which engine changes it." }
+            }
             @if !answer.caveats.is_empty() {
                 div.caveats { @for caveat in &answer.caveats { p { (prose(caveat)) } } }
             }
@@ -79,6 +85,7 @@ fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>) -
         (tables::missing(run))
         nav {
             @for (anchor, name) in sections::anchors(run.plan.load.is_some()) { a href={ "#" (anchor) } { (name) } }
+            @if !ladders.is_empty() { a href="#ladders" { "Ladders" } }
             @if summary.cells.iter().any(|cell| cell.fault().is_some()) { a href="#errors" { "Errors" } }
         }
     }

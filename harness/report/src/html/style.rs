@@ -75,7 +75,24 @@ svg.ratio text { fill: var(--muted); font-size: 12px; } svg.ratio .floor { fill:
 svg.ratio .tick { stroke: var(--line); } svg.ratio .one { stroke: var(--muted); }
 svg.ratio .interval { stroke: currentColor; stroke-width: 5; opacity: 0.5; } svg.ratio circle { fill: currentColor; }
 svg.ratio .good { color: var(--good); } svg.ratio .bad { color: var(--bad); } svg.ratio .idle { color: var(--muted); }
+.strips { margin: 14px 0 0; border-bottom: 1px solid var(--line); font-size: 14px; line-height: 1.45; }
+.strips .strip, .strips .rung { display: grid; grid-template-columns: 21% 1fr 21%; gap: 2px 16px; align-items: center; padding: 2px 0; }
+.strips .group { padding: 8px 0 2px; border-top: 1px solid var(--line); font-weight: 600; }
+.strips .group small { color: var(--muted); font-weight: 400; font-size: 12.5px; margin-left: 6px; }
+.strips .rung { grid-template-columns: 15% 1fr 17% 38%; align-items: start; padding: 9px 0; border-top: 1px solid var(--line); }
+.strips .rung.head, .strips .strip.head { padding: 3px 0 0; border-top: 0; }
+.strips small { color: var(--muted); font-size: 12.5px; } .strips .facts { color: var(--muted); font-size: 13px; }
+.strips .facts p { margin: 0 0 3px; max-width: none; } .strips .value { font-variant-numeric: tabular-nums; }
+svg.axis { display: block; width: 100%; overflow: visible; } svg.axis text { fill: var(--muted); font-size: 12px; }
+svg.axis .tick { stroke: var(--line); } svg.axis .bar { stroke: var(--ink); opacity: 0.25; stroke-width: 2; }
+svg.axis .interval { stroke: var(--ink); stroke-width: 5; opacity: 0.55; } svg.axis .range { stroke: var(--ink); opacity: 0.7; }
+svg.axis circle { fill: var(--ink); stroke: var(--ink); stroke-width: 2; } svg.axis .hollow { fill: var(--page); }
+.matrix td { min-width: 7.5em; } .matrix td.n b { display: block; } .matrix td.n small { white-space: nowrap; }
+.matrix td.n .adds { color: var(--text); font-size: 13px; display: block; } .matrix td.why { min-width: 9em; max-width: 14em; color: var(--muted); font-size: 12.5px; }
 @media (max-width: 640px) {
+  .strips .strip, .strips .rung { grid-template-columns: 1fr max-content; }
+  .strips svg, .strips .facts, .strips .kept { grid-column: 1 / -1; } .strips .strip .value { grid-row: 1; grid-column: 2; }
+  .strips .head div { display: none; } .strips .rung .cost { grid-row: 1; grid-column: 2; text-align: right; }
   .pair { grid-template-columns: 1fr; } .pair svg { margin: 4px 0; } .pair.head div { display: none; }
   main { padding: 20px 15px 48px; }
   h1 { font-size: 24px; } h2 { font-size: 19px; margin-top: 44px; }

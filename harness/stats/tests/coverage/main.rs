@@ -3,6 +3,7 @@
 //! `cargo test --release -p isobench-stats --test coverage -- --ignored --nocapture` prints the tables of docs/METHODOLOGY.md.
 
 mod candidates;
+mod difference;
 mod tables;
 mod world;
 

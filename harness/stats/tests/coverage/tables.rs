@@ -99,13 +99,13 @@ fn of_tail(
     ]
 }
 
-fn row(name: &str, cells: impl IntoIterator<Item = String>) {
+pub fn row(name: &str, cells: impl IntoIterator<Item = String>) {
     println!("| {name} | {} |", cells.into_iter().collect::<Vec<_>>().join(" | "));
 }
 
-fn head(name: &str, columns: &[usize]) {
+pub fn head(name: &str, columns: &[impl ToString]) {
     println!();
-    row(name, columns.iter().map(usize::to_string));
+    row(name, columns.iter().map(ToString::to_string));
     println!("|---|{}", "---|".repeat(columns.len()));
 }
 

@@ -8,6 +8,7 @@ mod load;
 mod phases;
 pub mod ratio;
 mod scale;
+pub mod strip;
 
 pub use cold_start::dots;
 pub use curves::{cold_start_curves, memory, throughput, warm_call_curves};
