@@ -76,6 +76,14 @@ impl Column {
     }
 }
 
+impl Boundary<'_> {
+    /// Why the boundary has no number at all, where one reason is that of every place.
+    pub fn whole_row_missing(&self) -> Option<&str> {
+        let first = self.places.first()?.as_ref().err()?;
+        self.places.iter().all(|place| place.as_ref().err() == Some(first)).then_some(first.as_str())
+    }
+}
+
 /// One matrix for every workload and case, the one of the first screen first; none for a run that is no matrix.
 pub fn matrices<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Matrix<'a>> {
     if !run.plan.matrix {
@@ -151,8 +159,9 @@ fn matrix<'a>(
     };
     let mut rows = vec![row(BARE, None, false)];
     for (name, entry) in boundaries {
+        let absent = !entry.availability.is_available() || run.absent.iter().any(|absent| absent.what == *name);
         // What was left out on purpose (`--only`) is not missing.
-        if !entry.availability.is_available() || table.rows.iter().any(|row| row.name() == *name) {
+        if absent || table.rows.iter().any(|row| row.name() == *name) {
             rows.push(row(name, Some(entry.description.model), entry.availability.is_emulated()));
         }
     }
@@ -272,8 +281,7 @@ pub fn sentences(matrix: &Matrix) -> Vec<String> {
         }
     }
     if !emulated.is_empty() {
-        sentences
-            .push(format!("On an emulated processor, and comparable with none of these, adds: {}.", listed(&emulated)));
+        sentences.push(format!("Emulated, and so comparable with none of these: {}.", listed(&emulated)));
     }
     sentences
 }

@@ -18,7 +18,7 @@ pub fn section(ladders: &[Ladder], workload: &str) -> Markup {
             "One technology, more and more of it made ready before the clock: what each rung costs in time from nothing to the first answer of " code { (workload) }
             ", what it keeps in memory to be that fast, and what its instances share and so give up. All on one log axis; dot and bar as in the plots above."
             br;
-            "Kept ready: PSS with no live instance, less that of the ladder's first rung, for however many instances the rung prepares. One more: PSS of each live instance."
+            "Kept ready: PSS with no live instance, less that of the ladder's first rung: the whole of it, for however many instances the rung prepares. One more: PSS of each live instance."
         }
         @for ladder in ladders { (one(ladder, strip)) }
     }
@@ -31,7 +31,7 @@ fn one(ladder: &Ladder, strip: Strip) -> Markup {
         h3 { (ladder.backend) ", " (ladder.guest) " guest" @if ladder.emulated { " " span.tag.warn { "emulated" } } }
         @if let Some(sentence) = ladders::sentence(ladder) { p.read { (prose(&sentence)) } }
         div.strips data-ladder=(format!("{}/{}", ladder.backend, ladder.guest)) {
-            div.rung.head { div {} (strip.scale()) div {} div {} }
+            div.rung.head { div {} (strip.scale()) div { "Cold start" } div { "Memory" } div { "Prepared and shared" } }
             @for rung in &ladder.rungs { (row(rung, rung.row.cell.id == first.id, strip)) }
         }
         @if !read { p.note { "What is kept ready was not read in this run: no footprint of this workload." } }
@@ -50,12 +50,15 @@ fn row(rung: &Rung, first: bool, strip: Strip) -> Markup {
                 None => div {},
             }
             div.value.cost { @match start { Some(start) => (value(Quantity::Time, start)), None => "–" } }
+            div.value.kept {
+                p { "Kept ready: " (kept(rung, first)) }
+                p { "One more: " (shown(rung.row.memory())) }
+            }
             div.facts {
                 p { "Ready before: " (rung.variant.prepared) "." }
                 p { "Shared: " (rung.variant.shared) "." }
                 @let phases = ladders::phases(&rung.row);
                 @if !phases.is_empty() { p { "Made of: " (phases) "." } }
-                p { "Kept ready: " (kept(rung, first)) ". One more: " (shown(rung.row.memory())) "." }
             }
         }
     }
@@ -66,7 +69,9 @@ fn kept(rung: &Rung, first: bool) -> Markup {
         (Some(kept), _) => {
             html! { b { (Quantity::Bytes.signed(kept.value)) } @if let Some(s) = kept.spread { " " small { (Quantity::Bytes.spread(s)) } } }
         }
-        (None, Some(idle)) if first => html! { "the base of the others, " b { (units::bytes(idle.value)) } },
+        (None, Some(idle)) if first => {
+            html! { b { (units::bytes(idle.value)) } " in all, from which the others count" }
+        }
         _ => html! { "not read" },
     }
 }

@@ -78,7 +78,10 @@ fn over_engines(matrix: &Matrix) -> Markup {
         html! {
             tr.emulated[boundary.emulated] data-boundary=(boundary.name) {
                 th { (name(boundary)) }
-                @for metric in METRICS { (range(matrix, matrix.over_engines(row, metric), metric)) }
+                @match boundary.whole_row_missing() {
+                    Some(why) => td.why colspan=(METRICS.len()) { (prose(why)) },
+                    None => @for metric in METRICS { (range(matrix, matrix.over_engines(row, metric), metric)) },
+                }
             }
         }
     };
@@ -134,7 +137,7 @@ fn strips(matrix: &Matrix) -> Markup {
                     @let mark = Mark { estimate, model: boundary.model.unwrap_or(Model::Null), emulated: boundary.emulated };
                     @let engine = matrix.columns[column].title();
                     div.strip {
-                        div { (engine) }
+                        div { (engine) @if matrix.columns[column].engine.is_none() { " " small { "over a process" } } }
                         (strip.row(&mark, &format!("what {} adds to a cold start, {engine}", boundary.name)))
                         div.value {
                             b { (Quantity::Time.signed(estimate.value)) }
@@ -215,7 +218,7 @@ fn place(matrix: &Matrix, row: usize, column: usize, metric: Metric) -> Markup {
         Err(why) => return html! { td.why { (prose(why)) } },
     };
     let Some(value) = matrix.value(row, column, metric) else {
-        return html! { td.why { "not asked in this run" } };
+        return html! { td.why { "not measured in this run" } };
     };
     html! {
         td.n data-place=(format!("{}/{metric}", cell.cell)) {

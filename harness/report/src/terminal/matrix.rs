@@ -1,9 +1,9 @@
 //! The matrix of the first workload: three numbers in every place, and below it what each boundary adds.
 
-use super::{Field, empty_grid, right_aligned};
+use super::{Field, brief, empty_grid, right_aligned};
 use crate::matrix::{self, METRICS, Matrix};
 use crate::units::Quantity;
-use comfy_table::Attribute;
+use comfy_table::{Attribute, ColumnConstraint};
 use isobench_core::run::RunFile;
 use isobench_stats::Summary;
 
@@ -24,25 +24,47 @@ pub(super) fn table(run: &RunFile, summary: &Summary, color: bool, width: u16) -
         grid.add_row(std::iter::once(name).chain(places));
     }
     right_aligned(&mut grid, |i| i > 0);
+    if let Some(names) = grid.column_mut(0) {
+        names.set_constraint(ColumnConstraint::ContentWidth);
+    }
     let mut text = format!(
         "\nBoundaries × engines: {}, case {}\n{}\nabove each other: cold start, warm call, PSS of one more instance\n",
         matrix.workload,
         matrix.case,
         grid.trim_fmt()
     );
+    for reason in reasons(matrix) {
+        text += &format!("no numbers: {reason}\n");
+    }
     for sentence in matrix::sentences(matrix) {
         text += &format!("\n- {sentence}");
     }
     text + "\n"
 }
 
-/// Most characters of a reason; the page has it whole.
-const REASON: usize = 30;
+/// Why places are empty, each reason of a row once.
+fn reasons(matrix: &Matrix) -> Vec<String> {
+    let mut reasons: Vec<(&str, &str, Vec<String>)> = Vec::new();
+    for row in &matrix.rows {
+        for (column, place) in matrix.columns.iter().zip(&row.places) {
+            let Err(why) = place else { continue };
+            match reasons.iter_mut().find(|(name, known, _)| *name == row.name && known == why) {
+                Some((.., columns)) => columns.push(column.title()),
+                None => reasons.push((&row.name, why, vec![column.title()])),
+            }
+        }
+    }
+    let all = matrix.columns.len();
+    let said = |(name, why, columns): &(&str, &str, Vec<String>)| match columns.len() {
+        n if n == all => format!("{name}: {}", brief(why)),
+        _ => format!("{name}, {}: {}", columns.join(", "), brief(why)),
+    };
+    reasons.iter().map(said).collect()
+}
 
 fn place(matrix: &Matrix, row: usize, column: usize) -> String {
-    if let Err(why) = &matrix.rows[row].places[column] {
-        let whole = why.chars().count() <= REASON;
-        return if whole { why.clone() } else { why.chars().take(REASON).chain(['…']).collect() };
+    if matrix.rows[row].places[column].is_err() {
+        return "–".into();
     }
     let shown = |metric| {
         let value = matrix.value(row, column, metric);

@@ -33,8 +33,8 @@ pub(super) fn series(row: &Row, said: &str) -> Series {
 
 pub(super) fn by_guest<'a>(table: &Table<'a>, line: impl Fn(&Row<'a>) -> Option<Series>) -> Vec<Panel> {
     let panel = |guest: &Guest| {
-        // Usual engines alone: a line for every boundary on every engine is a ball of wool. The tables have them all.
-        let rows = table.rows.iter().filter(|row| row.guest() == *guest && row.usual);
+        // Behind boundaries usual engines alone: a line for each on every engine is a ball of wool. The tables have all.
+        let rows = table.rows.iter().filter(|row| row.guest() == *guest && row.cell.cell.engine.is_none());
         Panel { title: format!("{guest} guest"), series: rows.filter_map(&line).collect() }
     };
     [Guest::Wasm, Guest::Js, Guest::Native].iter().map(panel).filter(|panel| !panel.series.is_empty()).collect()

@@ -18,7 +18,7 @@ pub fn load_curves(table: &Table) -> Vec<(Guest, Markup)> {
 
 fn curves_of(table: &Table, guest: Guest) -> Option<Markup> {
     let panel = |policy| {
-        let rows = table.rows.iter().filter(|row| row.guest() == guest && row.usual);
+        let rows = table.rows.iter().filter(|row| row.guest() == guest && row.cell.cell.engine.is_none());
         let line = |row| {
             let curve = load::curve(row, policy)?;
             let tail = if curve.tail == 0.99 { String::new() } else { format!(" ({})", load::tail(curve)) };
