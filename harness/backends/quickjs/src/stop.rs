@@ -29,6 +29,9 @@ impl From<Fault> for Stop {
     }
 }
 
+/// What QuickJS says when it has no memory: that, what it says where that does not fit, or nothing.
+const NO_MEMORY: [&str; 3] = ["out of memory", "Invalid error message", ""];
+
 /// What the context has thrown last, in the file `guest`.
 pub(crate) fn caught(ctx: &Ctx<'_>, guest: &str, kind: FaultKind) -> Stop {
     let thrown = ctx.catch();
@@ -36,7 +39,7 @@ pub(crate) fn caught(ctx: &Ctx<'_>, guest: &str, kind: FaultKind) -> Stop {
     let mut no_memory = thrown.is_null();
     let text = if thrown.is_error() {
         let [name, message, stack] = ["name", "message", "stack"].map(|key| property(&thrown, key));
-        no_memory = name == "InternalError" && message == "out of memory";
+        no_memory = name == "InternalError" && NO_MEMORY.contains(&message.as_str());
         let place = line(&stack, guest).map(|line| format!("{guest}:{line}")).unwrap_or_else(|| guest.into());
         format!("{place}: {name}: {message}")
     } else {
