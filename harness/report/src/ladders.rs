@@ -29,7 +29,7 @@ pub struct Rung<'a> {
     pub row: Row<'a>,
     /// What it prepares and shares.
     pub variant: &'a VariantInfo,
-    /// What it keeps in memory to be that fast, in bytes; see [`kept`].
+    /// What it keeps in memory to be that fast, in bytes more than the rung that keeps least; absent for that one.
     pub kept: Option<Estimate>,
 }
 
@@ -53,23 +53,23 @@ pub fn ladders<'a>(run: &'a RunFile, table: &Table<'a>) -> Vec<Ladder<'a>> {
         }
     }
     ladders.retain(|ladder| ladder.rungs.len() > 1);
-    for ladder in &mut ladders {
-        let first = ladder.rungs[0].row.cell;
-        ladder.rungs.iter_mut().for_each(|rung| rung.kept = kept(first, rung.row.cell));
-    }
+    ladders.iter_mut().for_each(|ladder| keep(&mut ladder.rungs));
     let order = |guest: Guest| [Guest::Js, Guest::Wasm, Guest::Native].iter().position(|g| *g == guest);
     ladders.sort_by_key(|ladder| (ladder.emulated, order(ladder.rungs[0].row.guest())));
     ladders
 }
 
-/// What a rung keeps in memory to be that fast: PSS with no live instance, after deployment and one instance that came
-/// and went, less that of the backend's first rung. It is the whole of what is kept, for however many instances it is
-/// prepared. `None` where either was not read; nothing for the first rung itself.
-pub fn kept(first: &CellSummary, rung: &CellSummary) -> Option<Estimate> {
-    if first.id == rung.id {
-        return None;
+/// What each rung keeps in memory to be that fast: PSS with no live instance, after deployment and one instance that
+/// came and went, less that of the rung which keeps least. It is the whole of what is kept, for however many instances a
+/// rung is prepared. Not the first rung, though it has least prepared: one that compiles inside the clock leaves its
+/// compiler's memory behind.
+fn keep(rungs: &mut [Rung]) {
+    let read = rungs.iter().filter_map(|rung| idle(rung.row.cell));
+    let Some(least) = read.min_by(|a, b| a.value.total_cmp(&b.value)) else { return };
+    for rung in rungs {
+        let own = idle(rung.row.cell).filter(|own| own.value > least.value);
+        rung.kept = own.map(|own| own.minus(least));
     }
-    Some(idle(rung)?.minus(idle(first)?))
 }
 
 /// PSS with no live instance.
@@ -96,9 +96,10 @@ pub fn sentence(ladder: &Ladder) -> Option<String> {
     if base / fastest < 1.0 + IMPORTANT {
         return Some(format!("No rung answers clearly sooner than the first, `{}`.", first.variant.name));
     }
-    let keeps = match best.kept.map(|kept| kept.value) {
+    let idle = |rung: &Rung| Some(idle(rung.row.cell)?.value);
+    let keeps = match idle(best).zip(idle(&first)).map(|(own, base)| own - base) {
         Some(bytes) if bytes > 0.0 => format!(" and keeps {} more in memory for it", units::bytes(bytes)),
-        Some(_) => " and keeps no more in memory for it".into(),
+        Some(bytes) => format!(" and keeps {} less in memory", units::bytes(-bytes)),
         None => String::new(),
     };
     Some(format!(

@@ -18,27 +18,26 @@ pub fn section(ladders: &[Ladder], workload: &str) -> Markup {
             "One technology, more and more of it made ready before the clock: what each rung costs in time from nothing to the first answer of " code { (workload) }
             ", what it keeps in memory to be that fast, and what its instances share and so give up. All on one log axis; dot and bar as in the plots above."
             br;
-            "Kept ready: PSS with no live instance, less that of the ladder's first rung: the whole of it, for however many instances the rung prepares. One more: PSS of each live instance."
+            "Kept ready: PSS with no live instance, less that of the rung that keeps least: the whole of it, for however many instances the rung prepares. One more: PSS of each live instance."
         }
         @for ladder in ladders { (one(ladder, strip)) }
     }
 }
 
 fn one(ladder: &Ladder, strip: Strip) -> Markup {
-    let first = ladder.rungs[0].row.cell;
     let read = ladder.rungs.iter().any(|rung| ladders::idle(rung.row.cell).is_some());
     html! {
         h3 { (ladder.backend) ", " (ladder.guest) " guest" @if ladder.emulated { " " span.tag.warn { "emulated" } } }
         @if let Some(sentence) = ladders::sentence(ladder) { p.read { (prose(&sentence)) } }
         div.strips data-ladder=(format!("{}/{}", ladder.backend, ladder.guest)) {
             div.rung.head { div {} (strip.scale()) div { "Cold start" } div { "Memory" } div { "Prepared and shared" } }
-            @for rung in &ladder.rungs { (row(rung, rung.row.cell.id == first.id, strip)) }
+            @for rung in &ladder.rungs { (row(rung, strip)) }
         }
         @if !read { p.note { "What is kept ready was not read in this run: no footprint of this workload." } }
     }
 }
 
-fn row(rung: &Rung, first: bool, strip: Strip) -> Markup {
+fn row(rung: &Rung, strip: Strip) -> Markup {
     let start = rung.row.cold_start();
     let (model, emulated) = (rung.row.cell.model, rung.row.emulated());
     let title = format!("cold start of {}", rung.row.name());
@@ -51,28 +50,29 @@ fn row(rung: &Rung, first: bool, strip: Strip) -> Markup {
             }
             div.value.cost { @match start { Some(start) => (value(Quantity::Time, start)), None => "–" } }
             div.value.kept {
-                p { "Kept ready: " (kept(rung, first)) }
+                p { "Kept ready: " (kept(rung)) }
                 p { "One more: " (shown(rung.row.memory())) }
             }
             div.facts {
-                p { "Ready before: " (rung.variant.prepared) "." }
-                p { "Shared: " (rung.variant.shared) "." }
+                p { "Ready before: " (prose(&rung.variant.prepared)) "." }
+                p { "Shared: " (prose(&rung.variant.shared)) "." }
                 @let phases = ladders::phases(&rung.row);
-                @if !phases.is_empty() { p { "Made of: " (phases) "." } }
+                @if !phases.is_empty() { p { "Made of: " (prose(&phases)) "." } }
             }
         }
     }
 }
 
-fn kept(rung: &Rung, first: bool) -> Markup {
-    match (rung.kept, ladders::idle(rung.row.cell)) {
-        (Some(kept), _) => {
-            html! { b { (Quantity::Bytes.signed(kept.value)) } @if let Some(s) = kept.spread { " " small { (Quantity::Bytes.spread(s)) } } }
-        }
-        (None, Some(idle)) if first => {
-            html! { b { (units::bytes(idle.value)) } " in all, from which the others count" }
-        }
-        _ => html! { "not read" },
+fn kept(rung: &Rung) -> Markup {
+    let Some(idle) = ladders::idle(rung.row.cell) else { return html! { "not read" } };
+    let in_all = html! { small { (units::bytes(idle.value)) " in all" } };
+    match rung.kept {
+        Some(kept) => html! {
+            b { (Quantity::Bytes.signed(kept.value)) }
+            @if let Some(s) = kept.spread { " " small { (Quantity::Bytes.spread(s)) } }
+            br; (in_all)
+        },
+        None => html! { b { "least" } br; (in_all) },
     }
 }
 

@@ -234,7 +234,7 @@ fn place(matrix: &Matrix, row: usize, column: usize, metric: Metric) -> Markup {
 }
 
 fn of_usual(matrix: &Matrix, row: usize, column: usize, metric: Metric) -> Markup {
-    if matrix.columns[column].engine.is_none() || matrix.columns[column].usual() {
+    if matrix.columns[column].usual() && matrix.value(row, column, metric).is_some() {
         return html! { td.n.none { "1" } };
     }
     match matrix.of_usual(row, column, metric) {

@@ -79,7 +79,7 @@ svg.ratio .good { color: var(--good); } svg.ratio .bad { color: var(--bad); } sv
 .strips .strip, .strips .rung { display: grid; grid-template-columns: 21% 1fr 21%; gap: 2px 16px; align-items: center; padding: 2px 0; }
 .strips .group { padding: 8px 0 2px; border-top: 1px solid var(--line); font-weight: 600; }
 .strips .group small { color: var(--muted); font-weight: 400; font-size: 12.5px; margin-left: 6px; }
-.strips .rung { grid-template-columns: 12% 1fr 12% 18% 32%; align-items: start; padding: 9px 0; border-top: 1px solid var(--line); }
+.strips .rung { grid-template-columns: 12% 1fr 11% 16% 32%; align-items: start; padding: 9px 0; border-top: 1px solid var(--line); }
 .strips .rung.head, .strips .strip.head { padding: 3px 0 0; border-top: 0; }
 .strips small { color: var(--muted); font-size: 12.5px; } .strips .facts { color: var(--muted); font-size: 13px; }
 .strips .rung p { margin: 0 0 3px; max-width: none; } .strips .head div { color: var(--muted); font-size: 13px; }

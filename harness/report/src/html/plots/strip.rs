@@ -7,8 +7,8 @@ use isobench_core::words::Model;
 use isobench_stats::{Estimate, Spread};
 use maud::{Markup, html};
 
-/// Most ticks: their labels have room on a phone.
-const TICKS: usize = 6;
+/// Most ticks: their labels have room on a phone, and in a column of a few beside each other.
+const TICKS: usize = 4;
 
 /// Height of a row's drawing in pixels.
 const HEIGHT: u32 = 24;
