@@ -60,8 +60,8 @@ pub fn ladders<'a>(run: &'a RunFile, table: &Table<'a>) -> Vec<Ladder<'a>> {
 }
 
 /// What each rung keeps in memory to be that fast: PSS with no live instance, after deployment and one instance that
-/// came and went, less that of the rung which keeps least. It is the whole of what is kept, for however many instances a
-/// rung is prepared. Not the first rung, though it has least prepared: one that compiles inside the clock leaves its
+/// came and went, less that of the rung which keeps least. It is the whole of what is kept, for however many instances
+/// a rung is prepared. Not the first rung, though it has least prepared: one that compiles inside the clock leaves its
 /// compiler's memory behind.
 fn keep(rungs: &mut [Rung]) {
     let read = rungs.iter().filter_map(|rung| idle(rung.row.cell));

@@ -1,5 +1,5 @@
-//! Boundaries × engines: the same guests on every engine, bare and behind every boundary; what each boundary alone adds,
-//! and what each engine makes of it.
+//! Boundaries × engines: the same guests on every engine, bare and behind every boundary; what each boundary alone
+//! adds, and what each engine makes of it.
 
 use crate::answer::list;
 use crate::rows;
@@ -207,8 +207,8 @@ impl<'a> Matrix<'a> {
         Some(self.rows[row].places[column].as_ref().ok()?.headline(metric)?.estimate)
     }
 
-    /// The row that a column's boundaries are held against: the engine bare; for machine code, which something must run,
-    /// the first process.
+    /// The row that a column's boundaries are held against: the engine bare; for machine code, which something must
+    /// run, the first process.
     fn base(&self, column: usize) -> Option<usize> {
         if self.columns[column].engine.is_some() {
             return Some(0);
@@ -259,7 +259,7 @@ pub fn range(metric: Metric, added: &Added) -> String {
     Quantity::of(metric).between(added.least.1.value, added.most.1.value)
 }
 
-/// The answer: what each boundary adds to a cold start, which engine changes it; the same of emulated boundaries, apart.
+/// The answer: what each boundary adds to a cold start, which engine changes it; the same of emulated ones, apart.
 /// Names in backticks are code.
 pub fn sentences(matrix: &Matrix) -> Vec<String> {
     let metric = Metric::ColdStart;

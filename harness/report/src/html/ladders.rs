@@ -43,7 +43,10 @@ fn row(rung: &Rung, strip: Strip) -> Markup {
     let title = format!("cold start of {}", rung.row.name());
     html! {
         div.rung data-rung=(rung.row.name()) {
-            div { b { (rung.variant.name) } @if !rung.row.cell.flags().is_empty() || start.is_none() { " " (verdict(rung.row.cell)) } }
+            div {
+                b { (rung.variant.name) }
+                @if !rung.row.cell.flags().is_empty() || start.is_none() { " " (verdict(rung.row.cell)) }
+            }
             @match start {
                 Some(estimate) => (strip.row(&Mark { estimate, model, emulated }, &title)),
                 None => div {},
@@ -78,9 +81,10 @@ fn kept(rung: &Rung) -> Markup {
 
 fn shown(estimate: Option<Estimate>) -> Markup {
     match estimate {
-        Some(e) => {
-            html! { b { (units::bytes(e.value)) } @if let Some(s) = e.spread { " " small { (Quantity::Bytes.spread(s)) } } }
-        }
+        Some(e) => html! {
+            b { (units::bytes(e.value)) }
+            @if let Some(s) = e.spread { " " small { (Quantity::Bytes.spread(s)) } }
+        },
         None => html! { "not read" },
     }
 }

@@ -23,7 +23,9 @@ pub fn matrix_page(run: &RunFile, summary: &Summary) -> Option<String> {
                 a href="index.html" { "the whole run" } " · " a href="../index.html" { "all runs" }
             }
             section.answer id="answer" {
-                @for (i, sentence) in matrix::sentences(first).iter().enumerate() { p.lead[i == 0] { (prose(sentence)) } }
+                @for (i, sentence) in matrix::sentences(first).iter().enumerate() {
+                    p.lead[i == 0] { (prose(sentence)) }
+                }
             }
             (over_engines(first))
             (how_to_read())
@@ -134,7 +136,8 @@ fn strips(matrix: &Matrix) -> Markup {
             @if marks(row).next().is_some() {
                 div.group { (name(boundary)) @if boundary.emulated { small { "not comparable with those above" } } }
                 @for (column, estimate) in marks(row) {
-                    @let mark = Mark { estimate, model: boundary.model.unwrap_or(Model::Null), emulated: boundary.emulated };
+                    @let model = boundary.model.unwrap_or(Model::Null);
+                    @let mark = Mark { estimate, model, emulated: boundary.emulated };
                     @let engine = matrix.columns[column].title();
                     div.strip {
                         div { (engine) @if matrix.columns[column].engine.is_none() { " " small { "over a process" } } }
@@ -197,7 +200,8 @@ fn table(matrix: &Matrix, place: impl Fn(usize, usize) -> Markup) -> Markup {
             thead { tr {
                 th { "Boundary" }
                 @for column in &matrix.columns {
-                    th.n { (column.title()) small { @match &column.bare { Some(bare) => { "bare: " (bare) } None => "machine code" } } }
+                    @let bare = column.bare.as_ref().map_or_else(|| "machine code".into(), |bare| format!("bare: {bare}"));
+                    th.n { (column.title()) small { (bare) } }
                 }
             } }
             tbody {

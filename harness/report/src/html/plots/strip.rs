@@ -1,5 +1,5 @@
-//! A number and its spread on a log axis, one small drawing a row, all rows on the same axis. Places across are shares of
-//! the width, so one drawing serves every width.
+//! A number and its spread on a log axis, one small drawing a row, all rows on the same axis. Places across are shares
+//! of the width, so one drawing serves every width.
 
 use super::scale::Axis;
 use crate::units::Quantity;
@@ -49,7 +49,8 @@ impl Strip {
         html! {
             svg.axis aria-hidden="true" height="18" {
                 @for tick in self.axis.ticks(TICKS) {
-                    @let anchor = match self.axis.at(tick) { x if x < 0.06 => "start", x if x > 0.94 => "end", _ => "middle" };
+                    @let at = self.axis.at(tick);
+                    @let anchor = if at < 0.06 { "start" } else if at > 0.94 { "end" } else { "middle" };
                     text x=(self.at(tick)) y="13" text-anchor=(anchor) { (self.quantity.tick(tick)) }
                 }
             }
