@@ -1,8 +1,8 @@
 //! The command line of load beyond the closed loop.
 
-use isobench_core::load::{Density, LoadPlan, OpenLoop, Rates, StartLimit};
+use isobench_core::load::{Density, LoadPlan, OpenLoop, Rates, StartLimit, Starters};
 use isobench_core::record::Policy;
-use isobench_runner::plan::load::SWEEP;
+use isobench_runner::plan::load::{QUICK_STARTS_MS, STARTS_MS, SWEEP};
 use std::time::Duration;
 
 /// How instances live where nothing is said: a small pool, one for every request, and one kept for a second.
@@ -48,11 +48,24 @@ pub struct LoadArgs {
     /// How slow the median start of a step may become: a time, or so many times the first ones [default: 10x]
     #[arg(long, value_name = "LIMIT", requires = "density", value_parser = start_limit)]
     density_start: Option<StartLimit>,
+    /// So many starters at once, each starting an instance, having its first answer, stopping it, and again without a
+    /// pause: starts a second and how long one takes; then the same with one of them timed alone, resting between its
+    /// starts, beside the others. A pool made ahead is used up at once, so that putting back what was taken counts
+    /// (emulated: at most 2) [NUMBERS when not given: 1,2,4,8]
+    #[arg(long, value_name = "NUMBERS", num_args = 0..=1, default_missing_value = "1,2,4,8", value_parser = starters)]
+    starters: Option<Numbers>,
+    /// Seconds for each number of starters, together and again beside one [default: 10, quick 1]
+    #[arg(long, value_name = "N", requires = "starters", value_parser = step)]
+    starter_seconds: Option<u64>,
 }
+
+/// Numbers of starters. A type of its own, because clap takes a plain list for an argument that may be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Numbers(Vec<u32>);
 
 impl LoadArgs {
     /// What load was asked for; `None` for a run of the standard experiments.
-    pub fn plan(&self) -> Option<LoadPlan> {
+    pub fn plan(&self, quick: bool) -> Option<LoadPlan> {
         let open_loop = self.rate.clone().map(|rates| OpenLoop {
             rates,
             policies: if self.policy.is_empty() { POLICIES.to_vec() } else { self.policy.clone() },
@@ -63,7 +76,11 @@ impl LoadArgs {
             count: self.density_count,
             start: self.density_start.unwrap_or(StartLimit::Times(SLOWER)),
         });
-        let plan = LoadPlan { open_loop, burst: self.burst, density };
+        let starts = self.starters.clone().map(|Numbers(numbers)| Starters {
+            numbers,
+            step_ms: self.starter_seconds.unwrap_or(if quick { QUICK_STARTS_MS } else { STARTS_MS }),
+        });
+        let plan = LoadPlan { open_loop, burst: self.burst, density, starts };
         (plan != LoadPlan::default()).then_some(plan)
     }
 }
@@ -118,6 +135,23 @@ fn size(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| format!("`{text}` is no size: write `512MiB` or `1GiB`"))
 }
 
+fn starters(text: &str) -> Result<Numbers, String> {
+    let wrong = || format!("`{text}` are no numbers of starters: write `1,2,4,8`, each from 1 to {MOST}");
+    let number = |part: &str| part.trim().parse::<u32>().ok().filter(|n| (1..=MOST as u32).contains(n));
+    let numbers: Option<Vec<u32>> = text.split(',').map(number).collect();
+    let mut numbers = numbers.ok_or_else(wrong)?;
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(Numbers(numbers))
+}
+
+/// Milliseconds of a time in seconds.
+fn step(text: &str) -> Result<u64, String> {
+    let seconds: Option<f64> = text.parse().ok().filter(|s| (0.01..=3600.0).contains(s));
+    let seconds = seconds.ok_or_else(|| format!("`{text}` is no time: write seconds, from 0.01 to 3600"))?;
+    Ok((seconds * 1e3).round() as u64)
+}
+
 fn start_limit(text: &str) -> Result<StartLimit, String> {
     if let Some(times) = text.strip_suffix('x').and_then(|times| times.parse().ok()).filter(|times| *times >= 2) {
         return Ok(StartLimit::Times(times));
@@ -130,6 +164,7 @@ fn start_limit(text: &str) -> Result<StartLimit, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isobench_runner::plan::load::STARTERS;
 
     #[test]
     fn rates_are_read_in_seconds_and_minutes() {
@@ -156,5 +191,16 @@ mod tests {
             (Ok(StartLimit::Times(10)), Ok(StartLimit::Ns(500_000_000)))
         );
         assert!(start_limit("1x").is_err() && start_limit("soon").is_err());
+    }
+
+    #[test]
+    fn numbers_of_starters_rise_and_their_time_is_in_seconds() {
+        assert_eq!(starters("8, 1,4,4"), Ok(Numbers(vec![1, 4, 8])));
+        assert_eq!(starters(&STARTERS.map(|n| n.to_string()).join(",")), Ok(Numbers(STARTERS.to_vec())));
+        for wrong in ["", "0", "1,,2", "many", "1025", "-1"] {
+            assert!(starters(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((step("10"), step("0.25")), (Ok(10_000), Ok(250)));
+        assert!(step("0").is_err() && step("10s").is_err() && step("inf").is_err());
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::Checkout;
 use isobench_core::load::Rates;
-use isobench_core::record::{BoundBy, Policy};
+use isobench_core::record::{BoundBy, Policy, StartMode};
 use isobench_core::{Experiment, Record};
 
 fn run_args<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -62,6 +62,26 @@ fn a_guest_that_hangs_under_load_is_an_error_row() {
 }
 
 #[test]
+fn starters_start_together_and_beside_one() {
+    let checkout = Checkout::new();
+    checkout.script("echo", "start_us = 1000");
+    let ran = checkout.run(&run_args(&["--starters", "1,2", "--starter-seconds", "0.1"]));
+    ran.expect(0).says("starts").says("at 2");
+
+    let (run, records) = checkout.read_run();
+    assert_eq!(run.cells[0].experiments, [Experiment::Starts]);
+    let plan = run.plan.load.unwrap().starts.unwrap();
+    assert_eq!((plan.numbers, plan.step_ms), (vec![1, 2], 100));
+    for (n, mode) in [1, 2].into_iter().flat_map(|n| [(n, StartMode::Together), (n, StartMode::Beside)]) {
+        let of = |r: &Record| matches!(r, Record::Starts(s) if (s.n, s.mode) == (n, mode) && s.starts >= n.into());
+        assert!(records.iter().any(of), "{n} {mode:?}");
+    }
+    let page = checkout.page();
+    assert!(page.contains("id=\"starts\"") && !page.contains("id=\"burst\""));
+    checkout.assert_nothing_left();
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_what_to_write_instead() {
     let checkout = Checkout::new();
     checkout.script("echo", "");
@@ -69,4 +89,6 @@ fn what_makes_no_sense_is_refused_with_what_to_write_instead() {
     checkout.run(&run_args(&["--rate", "1/s", "--policy", "lukewarm"])).expect(2).says("keep-alive:1s");
     checkout.run(&run_args(&["--policy", "fresh"])).expect(2).says("--rate");
     checkout.run(&run_args(&["--density-count", "3"])).expect(2).says("--density");
+    checkout.run(&run_args(&["--starters", "none"])).expect(2).says("1,2,4,8");
+    checkout.run(&run_args(&["--starter-seconds", "1"])).expect(2).says("--starters");
 }

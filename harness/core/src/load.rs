@@ -18,6 +18,9 @@ pub struct LoadPlan {
     /// As many instances as will live side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub density: Option<Density>,
+    /// Starts without a pause, by a rising number of starters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<Starters>,
 }
 
 /// Requests at set rates, whatever becomes of those before.
@@ -41,6 +44,16 @@ pub enum Rates {
     Fixed(Vec<u64>),
     /// In percent of what the cell answers when it is never left without a request.
     Sweep(Vec<u32>),
+}
+
+/// How many start instances at once, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Starters {
+    /// Numbers of starters, ascending. Where the processor is emulated only the small ones are tried.
+    pub numbers: Vec<u32>,
+    /// How long each number goes on, together and again beside one, milliseconds; the last starts may end later.
+    pub step_ms: u64,
 }
 
 /// What ends a density visit. What is absent has the default of the cell's kind.

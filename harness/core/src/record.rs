@@ -56,7 +56,9 @@ pub enum Record {
     Histogram(Histogram),
     /// One open-loop visit at one rate.
     Load(Load),
-    /// How far a burst or a density visit got, and what bound it.
+    /// Starts by one number of starters.
+    Starts(Starts),
+    /// How far a burst, a density or a starts visit got, and what bound it.
     Bound(Bound),
     /// A visit that ended in a fault: an error row.
     Fault(FaultRecord),
@@ -188,7 +190,45 @@ pub struct Load {
     pub hdr: String,
 }
 
-/// What bound a burst or a density visit.
+/// How starters work at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StartMode {
+    /// All start without a pause, and all are timed.
+    Together,
+    /// All but one start without a pause. The one is timed alone and rests between its starts: it comes to a machine
+    /// that is busy with others of its kind.
+    Beside,
+}
+
+/// Starts by one number of starters. A starter starts an instance, has its first answer, stops it, and again: what the
+/// stop costs, and what it puts back into a pool, is within the rate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Starts {
+    /// The cell.
+    #[serde(rename = "c")]
+    pub cell: CellId,
+    /// The block.
+    #[serde(rename = "b")]
+    pub block: u32,
+    /// Starters at work, the one of `beside` among them.
+    #[serde(rename = "n")]
+    pub n: u32,
+    /// Whether all are timed, or one beside the others.
+    pub mode: StartMode,
+    /// Starts of all `n` that were answered correctly and stopped.
+    pub starts: u64,
+    /// From a starter's first start to the end of its last stop: the mean of all `n`.
+    pub elapsed_ns: u64,
+    /// The timed starts, from just before `start` to the last byte of the first correct answer: HdrHistogram V2
+    /// encoding, DEFLATE-compressed, base64; nanoseconds, three significant digits.
+    pub hdr: String,
+    /// The timed instances' teardowns, encoded likewise.
+    pub destroy_hdr: String,
+}
+
+/// What bound a burst, a density or a starts visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BoundBy {
@@ -206,7 +246,7 @@ pub enum BoundBy {
     Time,
 }
 
-/// How far a burst or a density visit got.
+/// How far a burst, a density or a starts visit got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bound {
@@ -216,10 +256,10 @@ pub struct Bound {
     /// The block.
     #[serde(rename = "b")]
     pub block: u32,
-    /// `burst` or `density`.
+    /// `burst`, `density` or `starts`.
     #[serde(rename = "e")]
     pub experiment: Experiment,
-    /// Most requests at once, or most live instances, that went well.
+    /// Most requests at once, live instances or starters that went well.
     pub n: u32,
     /// What bound it.
     pub by: BoundBy,
@@ -292,6 +332,7 @@ impl Record {
             Record::Samples(r) => r.cell,
             Record::Histogram(r) => r.cell,
             Record::Load(r) => r.cell,
+            Record::Starts(r) => r.cell,
             Record::Bound(r) => r.cell,
             Record::Fault(r) => r.cell,
             Record::Block(r) => r.cell,

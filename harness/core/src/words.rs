@@ -67,11 +67,13 @@ pub enum Experiment {
     Burst,
     /// How many instances live side by side, and what bounds them.
     Density,
+    /// Starts per second, and how long one takes, by the number of starters.
+    Starts,
 }
 
 impl Experiment {
     /// Every experiment, in the order that reports use.
-    pub const ALL: [Experiment; 7] = [
+    pub const ALL: [Experiment; 8] = [
         Experiment::ColdStart,
         Experiment::WarmCall,
         Experiment::Footprint,
@@ -79,6 +81,7 @@ impl Experiment {
         Experiment::OpenLoop,
         Experiment::Burst,
         Experiment::Density,
+        Experiment::Starts,
     ];
 
     /// The four that every cell is asked unless a run says otherwise; the others are load that one asks for by name.
@@ -189,7 +192,7 @@ macro_rules! spelled_by_serde {
 spelled_by_serde! {
     Model "model" [Process, Isolate, Wasm, Container, Microvm, Null];
     Guest "guest" [Native, Wasm, Js];
-    Experiment "experiment" [ColdStart, WarmCall, Footprint, Throughput, OpenLoop, Burst, Density];
+    Experiment "experiment" [ColdStart, WarmCall, Footprint, Throughput, OpenLoop, Burst, Density, Starts];
     Side "side" [A, B, Again];
     Flag "flag" [Emulated, Noisy, Unstable, Sequential];
 }

@@ -18,6 +18,7 @@ fn sample_lines_are_compact_json() {
     {"t":"block","c":3,"b":17,"e":"cold_start","at_unix_ms":1795000000000,"wall_ns":99,"steal_ppm":0,"involuntary_switches":7,"calibration_ns":[1000000,1010000],"others_runnable":[0,1]}
     {"t":"load","c":3,"b":21,"policy":{"keep_alive":500},"rate_mhz":200000,"percent":50,"seed":42,"offered":1000,"offered_ns":4990000000,"answered":998,"answered_ns":5000000000,"late":12,"dropped":2,"cold":4,"most_instances":3,"generator_ns":[9000,70000],"hdr":"HISTFA=="}
     {"t":"bound","c":3,"b":22,"e":"density","n":64,"by":"memory","why":"1 GiB"}
+    {"t":"starts","c":3,"b":23,"n":4,"mode":"beside","starts":4000,"elapsed_ns":10000000000,"hdr":"HISTFA==","destroy_hdr":"HISTFA=="}
     "#);
 }
 
@@ -29,7 +30,7 @@ fn what_is_appended_is_read_back() {
     run.writer().unwrap().append(&lines()[2..]).unwrap();
     let mut read = Vec::new();
     let report = run.for_each_record(|r| read.push(r)).unwrap();
-    assert_eq!((read, report.lines, report.truncated), (lines(), 7, None));
+    assert_eq!((read, report.lines, report.truncated), (lines(), 8, None));
 }
 
 #[test]

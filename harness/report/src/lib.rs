@@ -9,6 +9,7 @@
 //! | [`load`] | the same for load beyond the closed loop |
 //! | [`matrix`] | boundaries × engines: what each boundary alone adds |
 //! | [`ladders`] | the rungs of one technology side by side |
+//! | [`starts`] | the same for starts by a rising number of starters |
 //! | [`compare`] | two runs side by side: what differs around them, what changed; text, Markdown, the gate |
 //! | [`html`] | one self-contained page a run, and the index of all runs |
 //! | [`export`] | CSV, Markdown, JSON and what other tools read |
@@ -24,6 +25,7 @@ pub mod ladders;
 pub mod load;
 pub mod matrix;
 pub mod rows;
+pub mod starts;
 pub mod terminal;
 pub mod units;
 

@@ -1,6 +1,7 @@
 //! Load beyond the closed loop in words: what page and terminal say alike.
 
 use crate::rows::{Row, Table, noun};
+use crate::starts;
 use crate::units::{self, Quantity};
 use isobench_core::record::{BoundBy, Policy};
 use isobench_stats::load::{Burst, Knee, LoadCurve, LoadPoint};
@@ -12,7 +13,7 @@ pub fn measured(table: &Table) -> bool {
 
 /// Whether the row was put under load.
 pub fn loaded(row: &Row) -> bool {
-    !row.cell.load.is_empty() || row.cell.burst.is_some() || row.cell.density.is_some()
+    !row.cell.load.is_empty() || row.cell.burst.is_some() || row.cell.density.is_some() || row.cell.starters.is_some()
 }
 
 /// The policies of a table's curves, in one order for all rows.
@@ -97,10 +98,13 @@ pub fn grid<'a>(table: &Table<'a>) -> (Vec<String>, Vec<(Row<'a>, Vec<Field>)>) 
     let mut heads: Vec<String> = policies.iter().map(ToString::to_string).collect();
     heads.extend(common.map(|n| format!("burst {n}")));
     heads.extend(density.then(|| "density".to_string()));
+    let starters = starts::measured(table);
+    heads.extend(starters.then(|| "starts".to_string()));
     let fields = |row: &Row<'a>| {
         let mut fields: Vec<Field> = policies.iter().map(|policy| held_field(row, *policy)).collect();
         fields.extend(common.map(|n| burst_field(row, n)));
         fields.extend(density.then(|| density_field(row)));
+        fields.extend(starters.then(|| starts::field(row)));
         (*row, fields)
     };
     (heads, table.rows.iter().map(fields).collect())
@@ -118,10 +122,13 @@ pub fn legend(table: &Table) -> String {
     if table.rows.iter().any(|row| row.cell.density.is_some()) {
         parts.push("density: live instances that still answered, and what bound them");
     }
+    if starts::measured(table) {
+        parts.push("starts: instances started, answered and stopped a second, with the starters that make the most");
+    }
     parts.join("; ")
 }
 
-fn none() -> Field {
+pub(crate) fn none() -> Field {
     Field { value: "–".into(), note: String::new() }
 }
 
@@ -174,11 +181,12 @@ pub fn sentences(table: &Table) -> Vec<String> {
     if !live.is_empty() {
         sentences.push(format!("Live side by side, each still answering, and what ended it: {}.", joined(&live, said)));
     }
+    sentences.extend(starts::sentences(table));
     sentences
 }
 
 /// The best real row of each model on a usual engine, best first.
-fn best<'a>(table: &Table<'a>, value: impl Fn(&Row<'a>) -> Option<f64>, most: bool) -> Vec<(Row<'a>, f64)> {
+pub(crate) fn best<'a>(table: &Table<'a>, value: impl Fn(&Row<'a>) -> Option<f64>, most: bool) -> Vec<(Row<'a>, f64)> {
     let real = table.rows.iter().filter(|row| row.usual && !row.emulated());
     let mut rows: Vec<(Row, f64)> = real.filter_map(|row| Some((*row, value(row)?))).collect();
     rows.sort_by(|a, b| if most { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
@@ -191,10 +199,10 @@ fn best<'a>(table: &Table<'a>, value: impl Fn(&Row<'a>) -> Option<f64>, most: bo
     rows
 }
 
-fn named(row: &Row) -> String {
+pub(crate) fn named(row: &Row) -> String {
     format!("{} (`{}`, {} guest)", noun(row.cell.model), row.name(), row.guest())
 }
 
-fn joined<T>(parts: &[T], said: impl Fn(&T) -> String) -> String {
+pub(crate) fn joined<T>(parts: &[T], said: impl Fn(&T) -> String) -> String {
     parts.iter().map(said).collect::<Vec<String>>().join("; ")
 }

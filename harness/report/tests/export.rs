@@ -4,7 +4,7 @@ mod fixture;
 
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-use isobench_core::record::{Load, Policy, Record};
+use isobench_core::record::{BlockRecord, Load, Policy, Record};
 use isobench_core::run::{Configuration, RunFile};
 use isobench_core::words::{Flag, Side};
 use isobench_report::export::{self, hdr_log};
@@ -292,4 +292,25 @@ fn load_is_in_the_flat_formats_too() {
     let markdown = isobench_report::export::markdown(&run, &summary);
     assert!(markdown.contains(" warm:2 |") && markdown.contains(" density |"), "{markdown}");
     assert!(markdown.contains("320 (failed start)"), "{markdown}");
+}
+
+#[test]
+fn starters_are_in_the_flat_formats_and_have_logs() {
+    let (run, records) = fixture::starts::run();
+    let summary = summarise(&run, &records);
+    let csv = export::csv(&run, &summary);
+    let of = |parts: &[&str]| csv.lines().filter(|row| parts.iter().all(|part| row.contains(part))).count();
+    assert_eq!(of(&["wasmtime,pooling", ",starts,rate,", ",together,", ",starts/s,"]), 4);
+    assert_eq!(of(&["wasmtime,pooling", ",starts,efficiency,", ",ratio,"]), 4);
+    assert_eq!(of(&["wasmtime,pooling", ",starts,total,", ",beside,8,", ",p99,"]), 1);
+    assert_eq!(of(&["wasmtime,pooling", ",starts,destroy,", ",p50,"]), 8);
+    let markdown = export::markdown(&run, &summary);
+    assert!(markdown.contains(" starts |") && markdown.contains("at once)"), "{markdown}");
+
+    let mut collector = hdr_log::Collector::default();
+    let blocks = (0..3).map(|block| BlockRecord { block, at_unix_ms: 1_795_270_000_000, ..BlockRecord::default() });
+    records.into_iter().chain(blocks.map(Record::Block)).for_each(|record| collector.push(record));
+    let logs = collector.finish(&run).logs;
+    let log = logs.iter().find(|log| log.name.contains("pooling.wasm") && log.name.ends_with("starts-beside-8.hlog"));
+    assert_eq!(intervals(&log.unwrap().text).len(), 3);
 }

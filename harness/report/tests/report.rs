@@ -254,10 +254,39 @@ fn load_has_its_own_first_screen_section_and_plots() {
 }
 
 #[test]
+fn starters_have_plots_a_table_and_a_sentence() {
+    let (run, records) = fixture::starts::run();
+    let html = rendered(&run, records);
+    let pooled = all(&html, "table.headline tr[data-load='wasmtime/pooling/wasm']");
+    let pooled = text(pooled[0]);
+    assert!(pooled.contains("/s") && pooled.contains("× one") && pooled.contains("p99"), "{pooled}");
+    // A plot for each of five models, each twice: for wide and narrow columns.
+    assert_eq!(all(&html, "svg[aria-label^='Starts a second']").len(), 10);
+    assert_eq!(all(&html, "svg[aria-label^='p99 of a start'][aria-label*='all timed']").len(), 10);
+    assert_eq!(all(&html, "svg[aria-label^='p99 of a start'][aria-label*='beside the others']").len(), 10);
+    // Six rows with four numbers, three of docker with three, three of qemu with two.
+    assert_eq!(all(&html, "tr[data-starts]").len(), 6 * 4 + 3 * 3 + 3 * 2);
+    let four = all(&html, "tr[data-starts='wasmtime/pooling/wasm/4']");
+    assert!(text(four[0]).contains("%"), "{}", text(four[0]));
+    let whole = text(all(&html, "main")[0]);
+    assert!(whole.contains("deadline_exceeded: the container's start"), "the bound is told");
+    assert!(all(&html, "#open-loop, #burst, #density").is_empty());
+    let lead = text(all(&html, ".answer p.lead")[0]);
+    assert!(lead.starts_with("Instances of echo started, answered and stopped a second"), "{lead}");
+}
+
+#[test]
+fn the_terminal_shows_starters() {
+    let (run, records) = fixture::starts::run();
+    let summary = summarise(&run, records);
+    insta::assert_snapshot!("terminal_starts", isobench_report::terminal::table(&run, &summary, false, Some(120)));
+}
+
+#[test]
 fn a_run_without_load_has_no_word_of_it() {
     let (run, records) = fixture::run(1);
     let html = rendered(&run, records);
-    assert!(all(&html, "#load, #burst, #density, #open-loop").is_empty());
+    assert!(all(&html, "#load, #burst, #density, #open-loop, #starts").is_empty());
 }
 
 #[test]

@@ -262,6 +262,11 @@ pub fn block_deadline(visit: &Visit, limits: &Limits, emulated: bool) -> Duratio
             (sizes.iter().copied().max().unwrap_or(1), Duration::from_millis(*longest_ms))
         }
         Visit::Density(asked) => (asked.count, Duration::from_millis(asked.longest_ms)),
+        Visit::Starts { starters, step_ms } => {
+            // Together and beside one, each as long as its last start.
+            let step = Duration::from_millis(*step_ms) + limits.start_deadline(emulated);
+            (starters.iter().copied().max().unwrap_or(1), step * 2 * starters.len() as u32)
+        }
     };
     // Many instances do not each hang for their whole deadline: the first that does ends the visit. Three stand for
     // one that hangs, one that just does not, and the engine's own start.

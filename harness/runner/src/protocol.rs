@@ -74,6 +74,13 @@ pub enum Visit {
     },
     /// As many instances as will live side by side.
     Density(Density),
+    /// Starts without a pause, and one beside others that make them.
+    Starts {
+        /// How many starters, ascending.
+        starters: Vec<u32>,
+        /// How long each number goes on, together and again beside one.
+        step_ms: u64,
+    },
 }
 
 impl Visit {
@@ -86,6 +93,7 @@ impl Visit {
             Visit::OpenLoop(_) => Experiment::OpenLoop,
             Visit::Burst { .. } => Experiment::Burst,
             Visit::Density(_) => Experiment::Density,
+            Visit::Starts { .. } => Experiment::Starts,
         }
     }
 }

@@ -261,8 +261,8 @@ pub fn all_throughput() -> Visit {
     Visit::Throughput { warm: vec![1, 2, 4], fresh: vec![1, 2, 4], duration_ms: 30 }
 }
 
-/// Every experiment of load, each small: three policies at 100 requests a second for 50 ms, a burst of up to 4, and 4
-/// instances side by side.
+/// Every experiment of load, each small: three policies at 100 requests a second for 50 ms, a burst of up to 4, 4
+/// instances side by side, and up to 2 starters.
 pub fn all_load() -> Vec<Visit> {
     let open_loop = |policy| {
         let rates = Rates::Fixed(vec![100_000]);
@@ -272,7 +272,8 @@ pub fn all_load() -> Vec<Visit> {
     let policies = [Policy::Warm(2), Policy::Fresh, Policy::KeepAlive(10)];
     let density = Density { memory_bytes: None, count: 4, start: StartLimit::Times(1_000), longest_ms: 60_000 };
     let burst = Visit::Burst { sizes: vec![1, 2, 4], longest_ms: 60_000 };
-    policies.into_iter().map(open_loop).chain([burst, Visit::Density(density)]).collect()
+    let starts = Visit::Starts { starters: vec![1, 2], step_ms: 50 };
+    policies.into_iter().map(open_loop).chain([burst, Visit::Density(density), starts]).collect()
 }
 
 /// Says loudly that a test is skipped, and why; panics where `ISOBENCH_NO_SKIP=1` forbids it (CI).

@@ -4,6 +4,7 @@ use crate::cell::{self, Context, Settled};
 use crate::load::LoadData;
 use crate::metric::Metric;
 use crate::noise::Reference;
+use crate::starters::StartersData;
 use crate::summary::Summary;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -43,6 +44,7 @@ pub(crate) struct CellData {
     pub memory: BTreeMap<String, BTreeMap<u32, Series>>,
     pub throughput: BTreeMap<(Mode, u32), Visits>,
     pub load: LoadData,
+    pub starters: StartersData,
     pub faults: Vec<CellFault>,
     /// Judged at the end: what was usual, only the whole run tells.
     pub records: Vec<BlockRecord>,
@@ -88,6 +90,13 @@ impl<'a> Accumulator<'a> {
                 data.blocks.insert(block);
                 if let Err(why) = data.load.add_load(load) {
                     self.defect(format!("the load line of cell {id}, block {block}, policy {policy}: {why}"));
+                }
+            }
+            Record::Starts(starts) => {
+                let (block, n) = (starts.block, starts.n);
+                data.blocks.insert(block);
+                if let Err(why) = data.starters.add(starts) {
+                    self.defect(format!("the starts of cell {id}, block {block}, {n} starters: {why}"));
                 }
             }
             Record::Bound(bound) => data.load.add_bound(bound),
@@ -177,7 +186,7 @@ impl CellData {
                 return self.load.add_step(samples.experiment, samples.metric, n, &samples.values);
             }
             // These come as histograms alone.
-            Experiment::Throughput | Experiment::OpenLoop => return,
+            Experiment::Throughput | Experiment::OpenLoop | Experiment::Starts => return,
         };
         series.entry(samples.block).or_default().push((samples.index, samples.values));
     }

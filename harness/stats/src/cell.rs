@@ -13,7 +13,7 @@ use crate::summary::{
 };
 use isobench_core::record::{Mode, PHASES, YARDSTICKS};
 use isobench_core::run::{CellEntry, Order};
-use isobench_core::words::{Flag, Model};
+use isobench_core::words::{Experiment, Flag, Model};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the run says of the cell.
@@ -42,6 +42,7 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
         load: Vec::new(),
         burst: None,
         density: None,
+        starters: None,
         circumstances: Circumstances::of(&data.records, &context.usual),
         headlines: Vec::new(),
     };
@@ -65,6 +66,7 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
     cell.load = data.load.curves();
     cell.burst = data.load.burst();
     cell.density = data.load.density();
+    cell.starters = data.starters.summary(data.load.reached(Experiment::Starts));
     let flags = flags(context, &cell, [("cold start", &by_block[0]), ("warm call", &by_block[1])]);
     cell.headlines = headlines(&cell, by_block);
     cell.verdict = if flags.is_empty() { Verdict::Ok } else { Verdict::Flagged { flags } };

@@ -15,6 +15,7 @@
 //! | [`detect`] | how small a difference would have shown |
 //! | [`compare`] | two measurements of the same cells: difference, test, noise floor |
 //! | [`load`] | latency against rate and its knee, bursts, density |
+//! | [`starters`] | starts per second and how long one takes, by the number of starters |
 //! | [`summary`] | the result as types |
 
 mod accumulate;
@@ -32,6 +33,7 @@ pub mod ratio;
 pub mod settle;
 pub mod slope;
 pub mod spread;
+pub mod starters;
 pub mod summary;
 
 pub use accumulate::{Accumulator, block_values};

@@ -234,7 +234,8 @@ impl LoadData {
         Some((values.len() as u32, estimate))
     }
 
-    fn reached(&self, experiment: Experiment) -> Option<Reached> {
+    /// What ended the visits of an experiment, in the block that got least far.
+    pub fn reached(&self, experiment: Experiment) -> Option<Reached> {
         let of = || self.bounds.iter().filter(|bound| bound.experiment == experiment);
         let least = of().min_by_key(|bound| bound.n)?;
         let most = of().map(|bound| bound.n).max().unwrap_or(least.n);

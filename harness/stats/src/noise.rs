@@ -286,7 +286,8 @@ mod tests {
     #[test]
     fn a_visit_that_loads_every_core_is_not_judged_by_pressure() {
         let visit = |experiment| BlockRecord { experiment, cpu_pressure_ppm: Some(950_000), ..quiet() };
-        for experiment in [Experiment::Throughput, Experiment::OpenLoop, Experiment::Burst, Experiment::Density] {
+        let loaded = [Experiment::OpenLoop, Experiment::Burst, Experiment::Density, Experiment::Starts];
+        for experiment in loaded.into_iter().chain([Experiment::Throughput]) {
             assert_eq!(circumstances(&[visit(Some(experiment))]).all().disturbed, 0);
         }
         // A run of schema 1 does not say which visit it was, and has neither calibration nor frequency.

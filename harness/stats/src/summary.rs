@@ -6,6 +6,7 @@ use crate::noise::{Circumstances, Tally};
 use crate::quantile::samples_needed;
 use crate::settle::Shapes;
 use crate::spread::Estimate;
+use crate::starters::Starters;
 use isobench_core::fault::FaultKind;
 use isobench_core::record::Mode;
 use isobench_core::run::CellFault;
@@ -58,6 +59,8 @@ pub struct CellSummary {
     pub burst: Option<Burst>,
     /// As many instances as would live side by side.
     pub density: Option<Density>,
+    /// Starts by a rising number of starters.
+    pub starters: Option<Starters>,
     /// What went on around its blocks.
     pub circumstances: Circumstances,
     /// The numbers that it is compared by, with the value of every block.

@@ -39,6 +39,7 @@ fn cell(backend: &str, workload: &str, side: Option<Side>, value: f64, blocks: u
         load: vec![],
         burst: None,
         density: None,
+        starters: None,
         circumstances: Circumstances::default(),
         headlines: vec![Headline { metric: Metric::ColdStart, estimate: Estimate { value, spread: None }, by_block }],
     }

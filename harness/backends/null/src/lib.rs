@@ -11,6 +11,7 @@ use script::{Misdeed, Pace, Script};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The backend.
 pub struct Null;
@@ -90,7 +91,7 @@ impl Prepared for Opened {
             script::hang();
         }
         let pace = Pace::of_block(&script, &ctx.state);
-        Ok(Box::new(Deployed { script, pace, live: Arc::new(()) }))
+        Ok(Box::new(Deployed { script, pace, live: Arc::new(()), started: AtomicU32::new(0) }))
     }
 }
 
@@ -99,6 +100,7 @@ struct Deployed {
     pace: Pace,
     /// Held once here and once by each instance.
     live: Arc<()>,
+    started: AtomicU32,
 }
 
 impl Deployment for Deployed {
@@ -107,7 +109,11 @@ impl Deployment for Deployed {
             script::leave_grandchild()?;
         }
         phases.end("create");
-        if self.script.fault == Some(Misdeed::HangStart) {
+        let mut script = self.script.clone();
+        if self.started.fetch_add(1, Ordering::Relaxed) < script.after_starts {
+            script.fault = None;
+        }
+        if script.fault == Some(Misdeed::HangStart) {
             script::hang();
         }
         self.pace.take(self.script.start_us, deadline, "the script's start")?;
@@ -118,7 +124,7 @@ impl Deployment for Deployed {
         }
         // Not zero, so that the allocator cannot answer with pages that nobody has touched.
         let memory = vec![1; self.script.memory_kib << 10];
-        Ok(Box::new(Scripted { script: self.script.clone(), pace: self.pace, calls: 0, memory, _live: live }))
+        Ok(Box::new(Scripted { script, pace: self.pace, calls: 0, memory, _live: live }))
     }
 
     fn footprint(&self) -> Attribution {

@@ -46,6 +46,8 @@ pub struct Script {
     pub fault: Option<Misdeed>,
     /// How many calls of an instance go well before a misdeed that belongs to a call.
     pub after_calls: u32,
+    /// How many starts of a block go well, to their end, before instances commit the misdeed.
+    pub after_starts: u32,
 }
 
 /// What a script can do wrong. Those that belong to no other act happen in a call.

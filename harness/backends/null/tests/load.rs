@@ -4,7 +4,7 @@ use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use isobench_core::load::{Rates, StartLimit};
-use isobench_core::record::{BURST, Bound, BoundBy, Load, Policy};
+use isobench_core::record::{BURST, Bound, BoundBy, Load, Policy, StartMode, Starts};
 use isobench_core::{Experiment, FaultKind, Guest, Record};
 use isobench_runner::experiments::Arrivals;
 use isobench_runner::protocol::{BlockRequest, Density, OpenLoop, Visit};
@@ -37,9 +37,13 @@ fn one_load(script: &str, policy: Policy, rate_mhz: u64) -> Load {
     loads(&outcome)[0].clone()
 }
 
-fn latencies(load: &Load) -> Histogram<u64> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(&load.hdr).unwrap();
+fn decoded(hdr: &str) -> Histogram<u64> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(hdr).unwrap();
     Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap()
+}
+
+fn latencies(load: &Load) -> Histogram<u64> {
+    decoded(&load.hdr)
 }
 
 fn the_bound(outcome: &Outcome) -> &Bound {
@@ -262,4 +266,67 @@ fn what_is_kept_lives_on_from_one_rate_to_the_next() {
     // Four instances at most, started once each, by the search for the capacity or later; not again for every rate.
     assert!(loads.iter().map(|l| l.cold).sum::<u64>() <= 4, "{loads:?}");
     assert!(loads.iter().all(|l| l.most_instances <= 4 && l.rate_mhz <= 2_000_000), "{loads:?}");
+}
+
+fn starts(script: &str, starters: &[u32], step_ms: u64, call_deadline_ms: u64) -> Outcome {
+    let bed = bed();
+    let mut request = request(&bed, script, Visit::Starts { starters: starters.to_vec(), step_ms });
+    request.target.limits.call_deadline_ms = call_deadline_ms;
+    let begun = Instant::now();
+    let outcome = bed.run(&request);
+    assert!(begun.elapsed() < Duration::from_secs(60), "it hung");
+    outcome
+}
+
+/// Every step: how many starters in which mode, and their starts.
+fn steps(outcome: &Outcome) -> Vec<&Starts> {
+    outcome.0.iter().filter_map(|r| if let Record::Starts(starts) = r { Some(starts) } else { None }).collect()
+}
+
+#[test]
+fn starters_are_counted_together_and_one_is_timed_beside_the_others() {
+    let outcome = starts("start_us = 5000", &[1, 2, 4], 200, 2_000).expect_ok();
+    let steps = steps(&outcome);
+    let modes = [StartMode::Together, StartMode::Beside];
+    let expected: Vec<_> = [1, 2, 4].into_iter().flat_map(|n| modes.map(|mode| (n, mode))).collect();
+    assert_eq!(steps.iter().map(|s| (s.n, s.mode)).collect::<Vec<_>>(), expected);
+    for step in steps {
+        let [timed, destroyed] = [&step.hdr, &step.destroy_hdr].map(|hdr| decoded(hdr));
+        assert_eq!(timed.len(), destroyed.len());
+        assert!(timed.min() >= 5 * MS * 99 / 100 && step.elapsed_ns >= 5 * MS, "{step:?}");
+        match step.mode {
+            StartMode::Together => assert_eq!(step.starts, timed.len()),
+            // Each of the others has started at least once.
+            StartMode::Beside => assert!(step.starts >= timed.len() + u64::from(step.n) - 1, "{step:?}"),
+        }
+        // A starter that sleeps 5 ms for each start makes no more than its time allows.
+        assert!((step.starts - u64::from(step.n)) * 5 * MS <= u64::from(step.n) * step.elapsed_ns, "{step:?}");
+    }
+    let bound = the_bound(&outcome);
+    assert_eq!((bound.experiment, bound.n, bound.by), (Experiment::Starts, 4, BoundBy::Count), "{bound:?}");
+}
+
+#[test]
+fn starters_that_find_no_room_are_a_bound_after_the_steps_before() {
+    let outcome = starts("start_us = 20000\nstop_us = 20000\nroom = 3", &[1, 2, 8], 100, 2_000).expect_ok();
+    assert_eq!(steps(&outcome).last().unwrap().n, 2);
+    let bound = the_bound(&outcome);
+    assert_eq!((bound.n, bound.by), (2, BoundBy::Failure), "{bound:?}");
+    assert!(bound.why.contains("room for 3 instances"), "{}", bound.why);
+}
+
+#[test]
+fn a_start_that_fails_in_the_middle_ends_the_visit_and_what_was_measured_is_kept() {
+    // One starter that sleeps 5 ms makes at most 44 starts in its two steps of 100 ms; 64 make over 60 in any case.
+    let of = |fault: &str| format!("start_us = 5000\nfault = \"{fault}\"\nafter_starts = 60");
+    let stalled = starts(&of("stall"), &[1, 2, 64], 100, 300).expect_ok();
+    let bound = the_bound(&stalled);
+    assert!((1..=2).contains(&bound.n) && bound.by == BoundBy::Deadline, "{bound:?}");
+    let thrown = starts(&of("throw"), &[1, 2, 64], 100, 2_000);
+    thrown.expect_fault(FaultKind::GuestThrow);
+    assert!(steps(&thrown).len() >= 2);
+    let experiment = thrown.0.iter().find_map(|r| if let Record::Fault(f) = r { Some(f.experiment) } else { None });
+    assert_eq!(experiment, Some(Experiment::Starts));
+    starts("fault = \"throw\"", &[1, 2], 100, 2_000).expect_fault(FaultKind::GuestThrow);
+    starts("fault = \"stall\"", &[1, 2], 100, 300).expect_fault(FaultKind::DeadlineExceeded);
 }

@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             only: args.only.clone(),
             skip: args.skip.clone(),
             precision_ppm: Some((args.precision * 1e4) as u64),
-            load: args.load.plan(),
+            load: args.load.plan(args.quick),
             ..Plan::default()
         },
         results: Some(out.join("results")),
@@ -196,6 +196,7 @@ fn kind(session: &Session, planned: &Planned) -> u32 {
         Visit::OpenLoop(_) => 3,
         Visit::Burst { .. } => 4,
         Visit::Density(_) => 5,
+        Visit::Starts { .. } => 6,
     };
     visit + if entry.flags.contains(&Flag::Emulated) { 10 } else { 0 }
 }
@@ -217,7 +218,7 @@ fn one(session: &mut Session, planned: &mut Planned, round: u32, progress: &Prog
             };
             progress.line(&line(session, planned.cell, &records, &format!("{emulated}{side}")));
         }
-        (None, Visit::OpenLoop(_) | Visit::Burst { .. } | Visit::Density(_)) if round == 0 => {
+        (None, Visit::OpenLoop(_) | Visit::Burst { .. } | Visit::Density(_) | Visit::Starts { .. }) if round == 0 => {
             progress.line(&terminal::load_line(&session.entry(planned.cell).cell, &records));
         }
         _ => {}

@@ -1,6 +1,8 @@
 //! Lines of `samples.jsonl` that several tests look at.
 
-use isobench_core::record::{BlockRecord, Bound, BoundBy, FaultRecord, Histogram, Load, Mode, Policy, Samples};
+use isobench_core::record::{
+    BlockRecord, Bound, BoundBy, FaultRecord, Histogram, Load, Mode, Policy, Samples, StartMode, Starts,
+};
 use isobench_core::{Experiment, Fault, FaultKind, Record, SampleFlag, Unit};
 
 /// A line of cold starts.
@@ -86,6 +88,16 @@ pub fn lines() -> Vec<Record> {
             n: 64,
             by: BoundBy::Memory,
             why: "1 GiB".into(),
+        }),
+        Record::Starts(Starts {
+            cell: 3,
+            block: 23,
+            n: 4,
+            mode: StartMode::Beside,
+            starts: 4_000,
+            elapsed_ns: 10_000_000_000,
+            hdr: "HISTFA==".into(),
+            destroy_hdr: "HISTFA==".into(),
         }),
     ]
 }

@@ -81,7 +81,7 @@ fn unfit(cell: &CellSummary) -> Option<String> {
 fn measure(number: &Number) -> Option<&'static str> {
     let timed = match number.experiment {
         // A sweep offers other rates in every run, and one name would stand for many numbers.
-        Experiment::OpenLoop | Experiment::Burst | Experiment::Density => return None,
+        Experiment::OpenLoop | Experiment::Burst | Experiment::Density | Experiment::Starts => return None,
         Experiment::ColdStart => number.metric == "total" && number.mode.is_none(),
         Experiment::WarmCall => true,
         _ => number.metric == "latency",

@@ -4,13 +4,13 @@
 //! HdrHistogram 2.1, Histogram log format). Lines carry no tag: a file has one load only, and `HistogramLogProcessor`
 //! passes over tagged lines unless it is told the tag.
 
-use super::numbers::mode_name;
+use super::numbers::{mode_name, start_mode_name};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
-use isobench_core::record::{Mode, Policy, Record};
+use isobench_core::record::{Mode, Policy, Record, StartMode};
 use isobench_core::run::{CellEntry, RunFile};
 use isobench_core::words::CellId;
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ enum Load {
     Rate(Policy, u64),
     /// At a rate in percent of what the cell can answer.
     Percent(Policy, u32),
+    /// So many starters.
+    Starts(StartMode, u32),
 }
 
 /// The latencies of one block under one load.
@@ -76,6 +78,10 @@ impl Collector {
                 let visit = Visit { block: r.block, elapsed_ns: r.offered_ns.max(r.answered_ns), hdr: r.hdr };
                 let load = r.percent.map_or(Load::Rate(r.policy, r.rate_mhz), |p| Load::Percent(r.policy, p));
                 (r.cell, load, visit)
+            }
+            Record::Starts(r) => {
+                let visit = Visit { block: r.block, elapsed_ns: r.elapsed_ns, hdr: r.hdr };
+                (r.cell, Load::Starts(r.mode, r.n), visit)
             }
             Record::Block(r) => {
                 self.began.insert(r.block, r.at_unix_ms);
@@ -169,6 +175,7 @@ impl Load {
             Load::Closed(mode, n) => format!("closed loop, {} instances, {n} in flight", mode_name(mode)),
             Load::Rate(policy, mhz) => format!("open loop, {}, {} requests a second", words(policy), mhz as f64 / 1e3),
             Load::Percent(policy, percent) => format!("open loop, {}, {percent} % of capacity", words(policy)),
+            Load::Starts(mode, n) => format!("starts, {}, {n} starters", start_mode_name(mode)),
         }
     }
 
@@ -177,6 +184,7 @@ impl Load {
             Load::Closed(mode, n) => format!("closed-{}-{n}", mode_name(mode)),
             Load::Rate(policy, mhz) => format!("open-{}-{mhz}mHz", short(policy)),
             Load::Percent(policy, percent) => format!("open-{}-{percent}percent", short(policy)),
+            Load::Starts(mode, n) => format!("starts-{}-{n}", start_mode_name(mode)),
         }
     }
 }

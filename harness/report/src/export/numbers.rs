@@ -1,6 +1,6 @@
 //! Every number of a cell, flat: what the formats without structure are written from.
 
-use isobench_core::record::Mode;
+use isobench_core::record::{Mode, StartMode};
 use isobench_core::words::Experiment;
 use isobench_stats::{CellSummary, Estimate, Measure, Spread, Starts};
 
@@ -12,11 +12,11 @@ pub(super) struct Number {
     pub metric: String,
     /// How the instances of a throughput visit or an open loop live, or `first_in_process` for the first starts of a process.
     pub mode: Option<String>,
-    /// Live instances, requests in flight, or requests at once.
+    /// Live instances, requests in flight, requests at once, or starters.
     pub n: Option<u32>,
     /// Requests per second that were to arrive, in an open loop.
     pub offered: Option<f64>,
-    /// `ns`, `bytes`, `calls/s` or `ppm`.
+    /// `ns`, `bytes`, `calls/s`, `starts/s`, `ratio` or `ppm`.
     pub unit: &'static str,
     /// `p50` … `p999`, `min`, `max`, `slope`, `fixed`.
     pub statistic: &'static str,
@@ -40,6 +40,7 @@ pub(super) fn numbers(cell: &CellSummary) -> Vec<Number> {
     all.extend(throughput(cell));
     all.extend(open_loop(cell));
     all.extend(steps(cell));
+    all.extend(starts(cell));
     all
 }
 
@@ -173,6 +174,48 @@ fn open_loop(cell: &CellSummary) -> Vec<Number> {
         for (statistic, ns) in quantiles.into_iter().chain([("max", Some(latency.max))]) {
             if let Some(ns) = ns {
                 push("latency", "ns", statistic, alone(ns as f64));
+            }
+        }
+    }
+    all
+}
+
+/// A mode of starters as the data spells it.
+pub(super) fn start_mode_name(mode: StartMode) -> &'static str {
+    match mode {
+        StartMode::Together => "together",
+        StartMode::Beside => "beside",
+    }
+}
+
+fn starts(cell: &CellSummary) -> Vec<Number> {
+    let mut all = Vec::new();
+    for point in cell.starters.iter().flat_map(|starters| &starters.points) {
+        let mut push = |metric: &str, unit, statistic, samples, Estimate { value, spread }| {
+            all.push(Number {
+                experiment: Experiment::Starts,
+                metric: metric.into(),
+                mode: Some(start_mode_name(point.mode).into()),
+                n: Some(point.n),
+                offered: None,
+                unit,
+                statistic,
+                value,
+                spread,
+                samples: Some(samples),
+                blocks: point.blocks,
+            });
+        };
+        push("rate", "starts/s", "p50", point.starts, point.rate);
+        if let Some(share) = point.efficiency {
+            push("efficiency", "ratio", "p50", point.starts, share);
+        }
+        for (metric, latency) in [("total", &point.start), ("destroy", &point.destroy)] {
+            let quantiles = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p999", latency.p999)];
+            for (statistic, ns) in quantiles.into_iter().chain([("max", Some(latency.max))]) {
+                if let Some(ns) = ns {
+                    push(metric, "ns", statistic, latency.n, Estimate { value: ns as f64, spread: None });
+                }
             }
         }
     }

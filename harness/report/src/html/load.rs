@@ -1,6 +1,7 @@
 //! The section of load beyond the closed loop, with its tables. Absent where no load was measured.
 
 use super::plots;
+use super::starts;
 use super::tables::{dot, estimate, verdict};
 use crate::load;
 use crate::rows::{Row, Table};
@@ -14,6 +15,7 @@ pub fn headline(table: &Table) -> Markup {
     let policies = load::policies(table);
     let common = load::common_burst(table);
     let density = table.rows.iter().any(|row| row.cell.density.is_some());
+    let starters = crate::starts::measured(table);
     html! {
         div.scroll { table.headline {
             thead { tr {
@@ -22,6 +24,7 @@ pub fn headline(table: &Table) -> Markup {
                 @for policy in &policies { th.n { "Rate that holds" small { (policy) } } }
                 @if let Some(n) = common { th.n { "All of " (n) small { "at once" } } th.n { "At once" small { "up to" } } }
                 @if density { th.n { "Side by side" small { "and what bound it" } } }
+                @if starters { (starts::best_heads()) }
             } }
             tbody { @for row in &table.rows {
                 tr.emulated[row.emulated()] data-load=(format!("{}/{}", row.name(), row.guest_on_engine())) {
@@ -31,13 +34,15 @@ pub fn headline(table: &Table) -> Markup {
                     @for policy in &policies { (knee(row, *policy)) }
                     @if let Some(n) = common { (burst(row, n)) }
                     @if density { (side_by_side(row)) }
+                    @if starters { (starts::best(row)) }
                 }
             } }
         } }
-        p.note {
+        @if !policies.is_empty() { p.note {
             "A rate holds where answers come at least " (format!("{:.0}", KEEPS_UP * 100.0)) " % as often as requests, none is given up, and the tail latency is at most "
             (KNEE) " times the lowest of its curve. Small below it: that latency. Medians of blocks."
-        }
+        } }
+        @if starters { p.note { (starts::NOTE) } }
     }
 }
 
@@ -80,6 +85,7 @@ pub fn section(all: &[Table]) -> Markup {
                 (open_loop(table))
                 (bursts(table))
                 (densities(table))
+                (starts::section(table))
             }
         }
     }
@@ -142,7 +148,7 @@ fn bursts(table: &Table) -> Markup {
                 "A line that rises by as much as it goes right has no more processors to use. The name says how far it went and after how long. Dashed is emulated."
             }
             (plot)
-            (bounds(table, |row| row.cell.burst.as_ref()?.bound.as_ref()))
+            (bounds(table, "Requests", |row| row.cell.burst.as_ref()?.bound.as_ref()))
         }
     }
 }
@@ -178,13 +184,19 @@ fn densities(table: &Table) -> Markup {
     }
 }
 
-/// What ended each row's burst.
-fn bounds<'a>(table: &Table<'a>, of: impl Fn(&Row<'a>) -> Option<&'a isobench_stats::load::Reached>) -> Markup {
+/// What ended each row's burst or starters, of which there were so many of `what` at once.
+pub fn bounds<'a>(
+    table: &Table<'a>,
+    what: &str,
+    of: impl Fn(&Row<'a>) -> Option<&'a isobench_stats::load::Reached>,
+) -> Markup {
     html! {
         details {
             summary { "How far each went, and what ended it" }
             div.scroll { table {
-                thead { tr { th { "Boundary" } th { "Guest" } th.n { "Requests" small { "at once" } } th { "What bound it" } } }
+                thead { tr {
+                    th { "Boundary" } th { "Guest" } th.n { (what) small { "at once" } } th { "What bound it" }
+                } }
                 tbody { @for row in &table.rows { @if let Some(bound) = of(row) {
                     tr.emulated[row.emulated()] { th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) } (reached(Some(bound))) }
                 } } }

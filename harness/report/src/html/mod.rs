@@ -10,6 +10,7 @@ mod matrix;
 mod page;
 mod plots;
 mod sections;
+mod starts;
 mod style;
 mod tables;
 

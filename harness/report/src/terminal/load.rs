@@ -5,7 +5,7 @@ use crate::load;
 use crate::rows::{Table, verdict_words};
 use crate::units::{self, Quantity};
 use comfy_table::Attribute;
-use isobench_core::record::{BURST, Record};
+use isobench_core::record::{BURST, Bound, BoundBy, Record, StartMode};
 use isobench_core::words::Cell;
 
 /// The table, and a line on how to read it.
@@ -41,10 +41,25 @@ pub fn load_line(cell: &Cell, records: &[Record]) -> String {
         Record::Samples(s) if s.metric == BURST[2] => s.values.first().copied(),
         _ => None,
     });
-    let reached = records.iter().find_map(|record| if let Record::Bound(bound) = record { Some(bound) } else { None });
-    let reached = reached.map(|bound| {
+    let went = reached(records).map(|bound| {
         let after = all.map_or_else(String::new, |ns| format!(", all answered after {}", units::time(ns as f64)));
         format!("{}: {} ({}){after}", bound.experiment, units::grouped(bound.n.into()), load::bound(bound.by))
     });
-    format!("{name:<24} {what:<18} {}", rates.or(reached).unwrap_or_default()).trim_end().to_string()
+    let starts: Vec<String> = records.iter().filter_map(started).collect();
+    let cut = reached(records).filter(|bound| bound.by != BoundBy::Count);
+    let cut = cut.map_or_else(String::new, |bound| format!(" ({})", load::bound(bound.by)));
+    let starts = (!starts.is_empty()).then(|| format!("starts: {}{cut}", starts.join(", ")));
+    format!("{name:<24} {what:<18} {}", rates.or(starts).or(went).unwrap_or_default()).trim_end().to_string()
+}
+
+/// How far a visit went.
+fn reached(records: &[Record]) -> Option<&Bound> {
+    records.iter().find_map(|record| if let Record::Bound(bound) = record { Some(bound) } else { None })
+}
+
+/// The starts a second of one number of starters together.
+fn started(record: &Record) -> Option<String> {
+    let Record::Starts(starts) = record else { return None };
+    let rate = starts.starts as f64 * 1e9 / starts.elapsed_ns.max(1) as f64;
+    (starts.mode == StartMode::Together).then(|| format!("{} at {}", Quantity::Rate.show(rate), starts.n))
 }

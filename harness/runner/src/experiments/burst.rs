@@ -1,6 +1,7 @@
 //! `burst`: many requests at once against nothing running. Each has a thread and an instance of its own.
 
 use super::bound::{self, Budget};
+use super::gate::{Gate, Stage};
 use super::{Case, samples, start_answered};
 use crate::backend::{Attribution, Deployment};
 use crate::protocol::BlockRequest;
@@ -8,7 +9,6 @@ use crate::stopwatch::{Deadline, Phases, nanos};
 use isobench_core::record::{BURST, BoundBy};
 use isobench_core::{Experiment, Fault, FaultKind, Record, Unit};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(super) fn visit(
@@ -56,37 +56,6 @@ fn put(request: &BlockRequest, n: u32, times: &[u64], emit: &mut dyn FnMut(Recor
     }
 }
 
-/// How far the threads of a burst may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    /// Wait for the others.
-    Gather,
-    /// Start and call.
-    Go,
-    /// All have answered or failed: stop.
-    Stop,
-    /// Some thread could not be made: nobody starts.
-    Abandon,
-}
-
-/// Holds the threads of a burst back until its stage opens.
-struct Gate {
-    stage: Mutex<Stage>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn open(&self, stage: Stage) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
-        self.changed.notify_all();
-    }
-
-    fn wait_for(&self, stage: Stage) -> Stage {
-        let now = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-        *self.changed.wait_while(now, |now| *now < stage).unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What a thread reports.
 enum Report {
     Gathered,
@@ -103,7 +72,7 @@ fn burst(
     budget: &mut Budget,
     n: u32,
 ) -> Result<Vec<u64>, Fault> {
-    let gate = Gate { stage: Mutex::new(Stage::Gather), changed: Condvar::new() };
+    let gate = Gate::new();
     let (sender, reports) = channel();
     std::thread::scope(|scope| {
         let mut threads = Vec::with_capacity(n as usize);

@@ -6,8 +6,10 @@ mod burst;
 mod cold_start;
 mod density;
 mod footprint;
+mod gate;
 mod open_loop;
 mod pool;
+mod starts;
 mod throughput;
 
 use crate::backend::{Deployment, Instance};
@@ -38,6 +40,9 @@ pub fn run(request: &BlockRequest, deployment: &dyn Deployment, emit: &mut dyn F
             burst::visit(request, deployment, &case, sizes, Duration::from_millis(*longest_ms), emit)
         }
         Visit::Density(asked) => density::visit(request, deployment, &case, asked, emit),
+        Visit::Starts { starters, step_ms } => {
+            starts::visit(request, deployment, &case, starters, Duration::from_millis(*step_ms), emit)
+        }
     });
     if let Err(fault) = done {
         emit(Record::Fault(FaultRecord { cell: request.cell, block: request.block, experiment, fault }));

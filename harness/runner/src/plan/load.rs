@@ -15,6 +15,18 @@ pub const BURST: u32 = 256;
 /// Most requests at once where the processor is emulated, whatever is asked: each takes seconds of a whole core.
 const EMULATED_BURST: u32 = 4;
 
+/// Numbers of starters where none are given: past the processors of the machines that this is for.
+pub const STARTERS: [u32; 4] = [1, 2, 4, 8];
+
+/// How long each number of starters goes on where nothing is said: ten seconds, in which the kernel's own housekeeping
+/// (reclaim, deferred frees, timers) comes round several times; a quick look has a tenth of it.
+pub const STARTS_MS: u64 = 10_000;
+/// The same in a quick run.
+pub const QUICK_STARTS_MS: u64 = 1_000;
+
+/// Most starters where the processor is emulated, whatever is asked: each start takes seconds of a whole core.
+const EMULATED_STARTERS: u32 = 2;
+
 /// Most instances of a policy that sets none: more than any machine that this is for has processors, so that it is the
 /// processors that end the curve.
 const MOST_INSTANCES: u32 = 16;
@@ -35,6 +47,7 @@ pub fn experiments(load: &LoadPlan) -> Vec<Experiment> {
         (Experiment::OpenLoop, load.open_loop.is_some()),
         (Experiment::Burst, load.burst.is_some()),
         (Experiment::Density, load.density.is_some()),
+        (Experiment::Starts, load.starts.is_some()),
     ];
     asked.into_iter().filter_map(|(experiment, asked)| asked.then_some(experiment)).collect()
 }
@@ -45,7 +58,8 @@ pub fn wants(filter: &Filter, cell: &Cell) -> bool {
     (cell.workload == HEADLINE_WORKLOAD || named(&cell.workload)) && (cell.case == "small" || named(&cell.case))
 }
 
-/// The visits that put the load on a cell: one for each policy, one for the burst, one for the density.
+/// The visits that put the load on a cell: one for each policy, one for the burst, one for the density, one for the
+/// starts.
 pub fn visits(load: &LoadPlan, plan: &Plan, description: &Description, emulated: bool) -> Vec<Visit> {
     let open_loop = load.open_loop.iter().flat_map(|asked| {
         let most = if emulated { EMULATED_INSTANCES } else { MOST_INSTANCES };
@@ -81,7 +95,13 @@ pub fn visits(load: &LoadPlan, plan: &Plan, description: &Description, emulated:
             longest_ms,
         })
     });
-    open_loop.chain(burst).chain(density).collect()
+    let starts = load.starts.as_ref().map(|asked| {
+        let most = if emulated { EMULATED_STARTERS } else { u32::MAX };
+        let mut starters: Vec<u32> = asked.numbers.iter().map(|n| (*n).min(most)).collect();
+        starters.dedup();
+        Visit::Starts { starters, step_ms: asked.step_ms }
+    });
+    open_loop.chain(burst).chain(density).chain(starts).collect()
 }
 
 /// 1, 2, 4, … and last `most` itself.

@@ -8,12 +8,14 @@ mod load;
 mod phases;
 pub mod ratio;
 mod scale;
+mod starts;
 pub mod strip;
 
 pub use cold_start::dots;
 pub use curves::{cold_start_curves, memory, throughput, warm_call_curves};
 pub use load::{burst, density, load_curves};
 pub use phases::phases;
+pub use starts::{start_rates, start_tails};
 
 use crate::rows::Row;
 use maud::{Markup, PreEscaped, html};
