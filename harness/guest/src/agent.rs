@@ -35,7 +35,8 @@ pub trait Guest {
     /// The guest's failure. The agent reports it and goes on, so the next call must find the guest usable or fail too.
     fn handle(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentFault>;
 
-    /// The instance was restored or resumed: here are fresh entropy and the time, in ns since the Unix epoch.
+    /// The instance was restored or resumed: here are fresh entropy and the time, in ns since the Unix epoch. In a
+    /// microVM the kernel has been told already; what remains is what the engine keeps itself.
     fn wake(&mut self, entropy: &[u8; 32], unix_ns: u64) {
         let _ = (entropy, unix_ns);
     }
@@ -138,6 +139,10 @@ fn session<G: Guest>(
             },
             Ok(Kind::Wake) => {
                 let wake = Wake::decode(&request).ok_or("the host sent a malformed wake")?;
+                #[cfg(target_os = "linux")]
+                if std::process::id() == 1 && matches!(args.connect, Connect::Port(_)) {
+                    init::wake(&wake).map_err(|error| format!("can't seed the kernel and set its clock: {error}"))?;
+                }
                 guest.wake(&wake.entropy, wake.unix_ns);
                 send(Kind::Hello, &hello)?;
             }

@@ -2,12 +2,12 @@
 
 use crate::stopwatch::Deadline;
 use isobench_core::{Fault, FaultKind};
-use isobench_guest::frame::{self, FrameError, Kind, PROTOCOL_VERSION};
+use isobench_guest::frame::{self, FrameError, Kind, PROTOCOL_VERSION, Wake};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often a wait for a connection looks whether the other side still lives. A connection ends the wait at once.
 const ALIVE_CHECK: Duration = Duration::from_millis(20);
@@ -115,6 +115,18 @@ impl Channel {
         }
     }
 
+    /// Tells the agent of a restored or resumed instance that it is one: here are fresh entropy and the time. Its new
+    /// `hello` says that it shares neither with another instance any more. Answers with the instant that arrived.
+    pub fn wake(&mut self, deadline: Deadline) -> Result<Instant, Fault> {
+        let wake = Wake { entropy: entropy()?, unix_ns: unix_ns() };
+        self.set_timeout(deadline)?;
+        frame::write_frame(&mut self.stream, Kind::Wake, &wake.encode()).map_err(|e| match e.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => no_hello(&deadline, "sending the agent `wake`"),
+            _ => Fault::new(FaultKind::ChannelClosed, format!("sending the agent `wake`: {e}")),
+        })?;
+        self.expect_hello(deadline)
+    }
+
     /// One request, one answer.
     pub fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault> {
         self.set_timeout(deadline)?;
@@ -185,6 +197,20 @@ impl Channel {
         let (kind, message) = text.split_once(": ").unwrap_or(("internal", &text));
         Fault::new(FaultKind::from_name(kind), message)
     }
+}
+
+/// Bytes that nobody has seen, from the host's kernel.
+fn entropy() -> Result<[u8; 32], Fault> {
+    let mut bytes = [0; 32];
+    // SAFETY: as many writable bytes as are asked for; so few come at once or not at all.
+    match unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) } {
+        32 => Ok(bytes),
+        _ => Err(Fault::new(FaultKind::Internal, format!("getrandom: {}", io::Error::last_os_error()))),
+    }
+}
+
+fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 
 fn unexpected(kind: Kind, wanted: &str) -> Fault {

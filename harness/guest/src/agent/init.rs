@@ -17,6 +17,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Args;
+use crate::frame::Wake;
 
 /// The parameters, one per line.
 pub const ARGS_FILE: &str = "/isobench.args";
@@ -105,6 +106,34 @@ fn find_port(name: &str) -> Option<OsString> {
         let announced = fs::read_to_string(entry.path().join("name")).ok()?;
         (announced.trim_end() == name).then(|| entry.file_name())
     })
+}
+
+/// Makes a machine that is one of several copies, or has stood still, a machine of its own: the kernel's generator of
+/// random numbers is seeded anew and the clock is set. Both need the right to, which an init has.
+pub(super) fn wake(wake: &Wake) -> io::Result<()> {
+    // linux/random.h. The first counts the entropy in, which alone would only stir a pool that copies share; the second
+    // makes the generator draw on that pool now and not in a minute.
+    const RNDADDENTROPY: libc::c_ulong = 0x4008_5203;
+    const RNDRESEEDCRNG: libc::c_ulong = 0x5207;
+    #[repr(C)]
+    struct PoolInfo {
+        entropy_bits: libc::c_int,
+        bytes: libc::c_int,
+        entropy: [u8; 32],
+    }
+    let info = PoolInfo { entropy_bits: 256, bytes: 32, entropy: wake.entropy };
+    let time = libc::timespec {
+        tv_sec: (wake.unix_ns / 1_000_000_000) as libc::time_t,
+        tv_nsec: (wake.unix_ns % 1_000_000_000) as libc::c_long,
+    };
+    let device = File::open("/dev/urandom")?;
+    // SAFETY: an open descriptor, and structs of the layouts that the calls read, which live through them.
+    let done = unsafe {
+        libc::ioctl(device.as_raw_fd(), RNDADDENTROPY as _, &info) == 0
+            && libc::ioctl(device.as_raw_fd(), RNDRESEEDCRNG as _) == 0
+            && libc::clock_settime(libc::CLOCK_REALTIME, &time) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Says on the console what went wrong, if anything did, and ends the machine. Nothing is worth a sync.
