@@ -15,6 +15,8 @@ fn main() -> ExitCode {
 }
 
 fn load(args: &Args) -> Result<Js, Fault> {
+    // So that `wake` can still set one; V8 forbids that by default against attackers in the process.
+    v8::V8::set_flags_from_string("--no-freeze-flags-after-init");
     engine::initialise(args.memory, Compilers::All, last_words)?;
     let missing = || Fault::new(FaultKind::InvalidGuest, "--guest is missing: the JS module to run");
     let code = Code::read(Guest::Js, args.guest.as_ref().ok_or_else(missing)?)?;
@@ -33,6 +35,14 @@ struct Js {
 impl agent::Guest for Js {
     fn handle(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentFault> {
         self.boundary.call(request, Deadline::after(self.deadline)).map_err(by_name)
+    }
+
+    /// The isolate has drawn its seed before it was copied. A context that has not yet drawn from it (`Math.random` has
+    /// not been called) takes this one instead; V8 offers no way to seed one that has.
+    fn wake(&mut self, entropy: &[u8; 32], _: u64) {
+        // 31 bits is what the flag holds, and 0 is no seed to it.
+        let seed = u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]) >> 1 | 1;
+        v8::V8::set_flags_from_string(&format!("--random-seed={seed}"));
     }
 }
 
