@@ -22,6 +22,11 @@ need dockerd docker.io "the docker backend"
 need qemu-system-x86_64 qemu-system-x86 "the qemu backend"
 need dpkg-deb dpkg "to unpack a guest kernel"
 need xz xz-utils "to unpack a guest kernel"
+for program in make flex bison bc; do
+    need $program $program "to build the minimal guest kernel"
+done
+need strip binutils "to build the minimal guest kernel"
+need /usr/include/libelf.h libelf-dev "to build the minimal guest kernel"
 [ "$(uname -m)" = x86_64 ] || missing=$(echo "$missing" | sed 's/ libc6-dev//')
 
 # Packages that only the tests and the Wasm guests' rebuild want: ISOBENCH_SETUP=all.
@@ -50,3 +55,7 @@ if ! command -v cargo >/dev/null 2>&1; then
     say "cargo is missing: install Rust 1.95 or newer from https://rustup.rs"
     exit 1
 fi
+
+# Minutes, once; what it makes stays in the cache.
+"$(dirname "$0")/../harness/backends/qemu/kernel/build.sh" ||
+    say "no minimal guest kernel: qemu/boot-minimal will be absent"

@@ -3,10 +3,12 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`kernel`], [`packages`], [`unpack`] | the guest's kernel: found, fetched, taken apart |
+//! | [`variant`] | the ways to a running machine |
+//! | [`kernel`], [`packages`], [`unpack`], [`minimal`] | the guest's kernel: found, fetched, taken apart |
 //! | [`initramfs`], [`cpio`] | the guest's root: agent, arguments, guest, modules |
 //! | [`machine`], [`tsc`], [`accel`] | QEMU's command line, the clock's rate, KVM or not |
-//! | [`vm`], [`control`] | one running instance |
+//! | [`vm`], [`process`], [`control`] | one running instance |
+//! | [`saved`], [`paused`] | machines that were booted before the clock started |
 
 pub mod accel;
 pub mod control;
@@ -14,20 +16,29 @@ pub mod cpio;
 pub mod initramfs;
 pub mod kernel;
 pub mod machine;
+pub mod minimal;
 pub mod packages;
+pub mod paused;
+pub mod process;
+pub mod saved;
 pub mod tsc;
 pub mod unpack;
+pub mod variant;
 pub mod vm;
 
 use accel::choose;
 use initramfs::{GUEST_FILE, Root};
-use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, FaultKind, Model};
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
 use kernel::{Kernel, Missing};
-use machine::{Accel, Machine, PORT, Qemu, memory_mib};
+use machine::{Accel, Machine, Machines, PORT, Qemu, memory_mib};
+use paused::Ahead;
+use saved::Saved;
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
+use variant::Variant;
 use vm::{Image, Vm};
 
 /// The backend.
@@ -39,14 +50,7 @@ impl Backend for QemuBackend {
         Description {
             backend: "qemu".into(),
             model: Model::Microvm,
-            variants: vec![VariantInfo {
-                name: "boot".into(),
-                guests: Guest::ALL.to_vec(),
-                prepared: "kernel (out of its bzImage) and root file system, in the page cache".into(),
-                shared: "nothing: a kernel of its own in a process of its own".into(),
-                quick: true,
-                matrix: true,
-            }],
+            variants: Variant::ALL.map(Variant::describe).into(),
             in_process: false,
             hidden: false,
             footprint_instances: 16,
@@ -57,49 +61,74 @@ impl Backend for QemuBackend {
     fn probe(&self, ctx: &RunContext) -> Availability {
         match find(ctx) {
             Err(missing) => Availability::unavailable(missing.reason, missing.remedy),
-            Ok((machine, note)) => Availability::Available {
-                versions: [
-                    ("qemu", &machine.qemu.version),
-                    ("kernel", &machine.kernel.release),
-                    ("kernel_source", &machine.kernel.source),
-                    ("kernel_sha256", &machine.kernel.sha256),
-                    ("accel", &machine.accel.to_string()),
+            Ok(found) => {
+                let Machines { general, minimal } = &found.machines;
+                let accel = general.accel.to_string();
+                let mut versions: BTreeMap<String, String> = [
+                    ("qemu", &general.qemu.version),
+                    ("kernel", &general.kernel.release),
+                    ("kernel_source", &general.kernel.source),
+                    ("kernel_sha256", &general.kernel.sha256),
+                    ("accel", &accel),
                 ]
                 .map(|(name, version)| (name.to_string(), version.clone()))
-                .into(),
-                emulated: machine.accel == Accel::Tcg,
-                notes: note.into_iter().collect(),
-                absent: BTreeMap::new(),
-            },
+                .into();
+                if let Some(Machine { kernel, .. }) = minimal {
+                    versions.insert("minimal_kernel_source".into(), kernel.source.clone());
+                    versions.insert("minimal_kernel_sha256".into(), kernel.sha256.clone());
+                }
+                Availability::Available {
+                    versions,
+                    emulated: general.accel == Accel::Tcg,
+                    notes: found.note.into_iter().collect(),
+                    absent: found.absent,
+                }
+            }
         }
     }
 
     fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        let (machine, _) = find(ctx).map_err(|missing| Fault::backend(missing.to_string()))?;
-        Ok(Box::new(Ready(machine)))
+        let found = find(ctx).map_err(|missing| Fault::backend(missing.to_string()))?;
+        Ok(Box::new(Ready(found.machines)))
     }
 
     fn open(&self, _ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
-        let machine = serde_json::from_value(record.clone())
+        let machines = serde_json::from_value(record.clone())
             .map_err(|e| Fault::new(FaultKind::Internal, format!("what `prepare` wrote down: {e}")))?;
-        Ok(Box::new(Ready(machine)))
+        Ok(Box::new(Ready(machines)))
     }
 }
 
-/// The machine that can be run here, and why KVM is not used where it is not.
-fn find(ctx: &RunContext) -> Result<(Machine, Option<String>), Missing> {
+/// What can be run here.
+struct Found {
+    machines: Machines,
+    /// Why KVM is not used where it is not.
+    note: Option<String>,
+    /// The variants that cannot be run, and why.
+    absent: BTreeMap<String, String>,
+}
+
+fn find(ctx: &RunContext) -> Result<Found, Missing> {
     if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
         return Err(Missing::new("the qemu backend runs x86-64 guests on x86-64 Linux", "use such a machine"));
     }
-    let mut machine = Machine::new(Qemu::find()?, Kernel::find(ctx)?, Accel::Tcg);
-    let (accel, note) = choose(ctx, &machine);
-    machine.accel = accel;
-    Ok((machine, note))
+    let mut general = Machine::new(Qemu::find()?, Kernel::find(ctx)?, Accel::Tcg);
+    let (accel, note) = choose(ctx, &general);
+    general.accel = accel;
+    let mut absent = BTreeMap::new();
+    let minimal = match minimal::find(ctx) {
+        Ok(kernel) => Some(general.with_minimal(kernel)),
+        Err(missing) => {
+            absent.insert(Variant::BootMinimal.name().into(), missing.to_string());
+            None
+        }
+    };
+    Ok(Found { machines: Machines { general, minimal }, note, absent })
 }
 
-/// A machine that can be deployed to.
+/// Machines that can be deployed to.
 #[derive(Debug)]
-struct Ready(Machine);
+struct Ready(Machines);
 
 impl Prepared for Ready {
     fn record(&self) -> serde_json::Value {
@@ -107,12 +136,22 @@ impl Prepared for Ready {
     }
 
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
-        Ok(Box::new(Deployed(image(&self.0, ctx, target)?)))
+        let image = image(&self.0, ctx, target)?;
+        let allowed = target.limits.start_deadline(target.emulated);
+        Ok(Box::new(match Variant::named(&target.variant)? {
+            Variant::Boot | Variant::BootMinimal => Deployed::Booted(image),
+            Variant::Restore => {
+                let saved = Saved::of(ctx, &image, Deadline::after(allowed))?;
+                Deployed::Restored(image, saved)
+            }
+            Variant::Paused => Deployed::Paused(Ahead::new(image, allowed)?),
+        }))
     }
 }
 
 /// What `target`'s instances are started from.
-pub fn image(machine: &Machine, ctx: &RunContext, target: &Target) -> Result<Image, Fault> {
+pub fn image(machines: &Machines, ctx: &RunContext, target: &Target) -> Result<Image, Fault> {
+    let machine = machines.of(&target.variant)?;
     let package = AgentPackage::pack(ctx, target)?;
     let root = Root {
         agent: &package.program,
@@ -132,17 +171,28 @@ pub fn image(machine: &Machine, ctx: &RunContext, target: &Target) -> Result<Ima
     })
 }
 
-/// A guest in a root file system.
+/// A guest in a root file system, and how far it has come before it is started.
 #[derive(Debug)]
-struct Deployed(Image);
+enum Deployed {
+    Booted(Image),
+    Restored(Image, Saved),
+    Paused(Arc<Ahead>),
+}
 
 impl Deployment for Deployed {
     fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault> {
-        Ok(Box::new(Vm::start(&self.0, phases, deadline)?))
+        Ok(match self {
+            Deployed::Booted(image) => Box::new(Vm::start(image, phases, deadline)?),
+            Deployed::Restored(image, saved) => Box::new(Vm::restore(image, saved, phases, deadline)?),
+            Deployed::Paused(ahead) => ahead.start(phases, deadline)?,
+        })
     }
 
     fn footprint(&self) -> Attribution {
-        // Nothing is there before an instance is, and nothing is shared but page cache.
-        Attribution::default()
+        match self {
+            // Nothing is there before an instance is, and nothing is shared but page cache.
+            Deployed::Booted(_) | Deployed::Restored(..) => Attribution::default(),
+            Deployed::Paused(ahead) => ahead.footprint(),
+        }
     }
 }

@@ -3,6 +3,8 @@
 use crate::kernel::{Kernel, Missing};
 use crate::packages;
 use crate::tsc;
+use crate::variant::Variant;
+use isobench_core::Fault;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt;
@@ -70,7 +72,7 @@ impl Qemu {
     }
 }
 
-/// What every microVM of a run is: written down by `prepare`, read by the blocks.
+/// What every microVM with one kernel is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The VMM.
@@ -81,11 +83,67 @@ pub struct Machine {
     pub accel: Accel,
     /// Rate of the host's time-stamp counter.
     pub tsc_khz: u64,
+    /// Processors and devices are described by ACPI's tables: a distribution's kernel finds them in no other way. Else by
+    /// an MP table and the kernel's command line.
+    pub acpi: bool,
+}
+
+/// The machines of a run: written down by `prepare`, read by the blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machines {
+    /// With a distribution's kernel.
+    pub general: Machine,
+    /// With the kernel built for it, if there is one.
+    pub minimal: Option<Machine>,
+}
+
+impl Machines {
+    /// The machine of a variant.
+    ///
+    /// # Errors
+    /// There is no such variant, or its kernel is missing.
+    pub fn of(&self, variant: &str) -> Result<&Machine, Fault> {
+        match Variant::named(variant)? {
+            Variant::BootMinimal => {
+                self.minimal.as_ref().ok_or_else(|| Fault::backend("the minimal kernel is missing"))
+            }
+            Variant::Boot | Variant::Restore | Variant::Paused => Ok(&self.general),
+        }
+    }
+}
+
+/// What a machine is when it begins to run.
+#[derive(Debug, Clone, Copy)]
+pub enum Beginning<'a> {
+    /// Just switched on: the kernel boots.
+    Boot {
+        /// The open file that is to be its memory, where somebody wants to look at that; else nobody's but its own.
+        memory: Option<RawFd>,
+    },
+    /// What another machine was when it was saved.
+    Saved {
+        /// The file that holds its memory: mapped, and copied where it is written to.
+        memory: &'a Path,
+        /// The open file that holds the rest.
+        state: RawFd,
+    },
+}
+
+impl Beginning<'_> {
+    /// The open file that QEMU inherits.
+    pub fn inherited(&self) -> Option<RawFd> {
+        match self {
+            Beginning::Boot { memory } => *memory,
+            Beginning::Saved { state, .. } => Some(*state),
+        }
+    }
 }
 
 /// What is an instance's own.
 #[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
+    /// What it begins as.
+    pub beginning: Beginning<'a>,
     /// The root file system.
     pub initramfs: &'a Path,
     /// The guest's memory.
@@ -101,7 +159,12 @@ pub struct Parts<'a> {
 impl Machine {
     /// Measures the clock; the rest is given.
     pub fn new(qemu: Qemu, kernel: Kernel, accel: Accel) -> Machine {
-        Machine { qemu, kernel, accel, tsc_khz: tsc::khz() }
+        Machine { qemu, kernel, accel, tsc_khz: tsc::khz(), acpi: true }
+    }
+
+    /// The same machine with a kernel that was built for it.
+    pub fn with_minimal(&self, kernel: Kernel) -> Machine {
+        Machine { kernel, acpi: false, ..self.clone() }
     }
 
     /// QEMU's arguments for one instance.
@@ -113,15 +176,32 @@ impl Machine {
         };
         let mut args: Vec<OsString> = Vec::new();
         let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
-        // ACPI stays on: without the tables a distribution's kernel finds neither its processors nor its devices. Without
-        // the real-time clock the kernel waits two seconds for one.
-        option("-M", "microvm,rtc=on".into());
+        let (memory, shared) = match parts.beginning {
+            Beginning::Boot { memory: None } => (None, ""),
+            Beginning::Boot { memory: Some(fd) } => (Some(PathBuf::from(format!("/proc/self/fd/{fd}"))), "on"),
+            Beginning::Saved { memory, .. } => (Some(memory.to_path_buf()), "off"),
+        };
+        // Without the real-time clock the kernel waits two seconds for one. Timer and interrupt controller of old stay:
+        // a kernel without ACPI that is refused them boots, and has no timer then.
+        let mut machine = String::from(if self.acpi { "microvm,rtc=on" } else { "microvm,acpi=off,rtc=on" });
+        if let Some(path) = memory {
+            let before = format!("memory-backend-file,id=memory,size={}M,share={shared},mem-path=", parts.memory_mib);
+            option("-object", joined(&before, &path, ""));
+            machine.push_str(",memory-backend=memory");
+        }
+        option("-M", machine.into());
         option("-accel", self.accel.to_string().into());
         option("-cpu", cpu.into());
         option("-m", parts.memory_mib.to_string().into());
-        option("-kernel", self.kernel.image.clone().into());
-        option("-initrd", parts.initramfs.into());
-        option("-append", self.command_line().into());
+        match parts.beginning {
+            Beginning::Boot { .. } => {
+                option("-kernel", self.kernel.image.clone().into());
+                option("-initrd", parts.initramfs.into());
+                option("-append", self.command_line().into());
+            }
+            // What QMP will name; kernel and root are in its memory already.
+            Beginning::Saved { .. } => option("-incoming", "defer".into()),
+        }
         option("-device", "virtio-serial-device".into());
         option("-chardev", joined("socket,id=agent,path=", parts.socket, ""));
         option("-device", format!("virtserialport,chardev=agent,name={PORT}").into());

@@ -2,7 +2,7 @@
 //! harness's traits, deadlines and faults.
 
 use isobench_guest::frame::{Kind, read_frame, write_frame};
-use isobench_qemu::machine::Parts;
+use isobench_qemu::machine::{Beginning, Parts};
 use isobench_qemu::vm::Image;
 use isobench_qemu::{QemuBackend, image};
 use isobench_runner::overhead::{self, ByHand};
@@ -28,6 +28,7 @@ impl ByHand for Loop {
         let (_control, theirs) = UnixStream::pair().expect("control socket");
         let number = theirs.as_raw_fd();
         let parts = Parts {
+            beginning: Beginning::Boot { memory: None },
             initramfs: &self.image.initramfs,
             memory_mib: self.image.memory_mib,
             socket: &socket,
@@ -61,8 +62,8 @@ impl ByHand for Loop {
 
 fn main() -> ExitCode {
     overhead::main(&QemuBackend, &|block: &BlockRequest| {
-        let machine = serde_json::from_value(block.prepared.clone()).expect("what `prepare` wrote down");
-        let image = image(&machine, &block.ctx, &block.target).expect("the root file system");
+        let machines = serde_json::from_value(block.prepared.clone()).expect("what `prepare` wrote down");
+        let image = image(&machines, &block.ctx, &block.target).expect("the root file system");
         Box::new(Loop { image, input: fs::read(&block.input).expect("the request's bytes") })
     })
 }

@@ -1,0 +1,74 @@
+//! The ways to a running machine, each a row of its own.
+
+use isobench_core::{Fault, Guest, VariantInfo};
+
+/// A variant of the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// A distribution's kernel boots.
+    Boot,
+    /// A kernel boots that holds nothing the guest does not need.
+    BootMinimal,
+    /// A machine that was saved after its hello is restored.
+    Restore,
+    /// A machine that was booted ahead and stands still is resumed.
+    Paused,
+}
+
+impl Variant {
+    /// All of them; the first is what the hand-written loop does.
+    pub const ALL: [Variant; 4] = [Variant::Boot, Variant::BootMinimal, Variant::Restore, Variant::Paused];
+
+    /// The variant of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str) -> Result<Variant, Fault> {
+        let found = Variant::ALL.into_iter().find(|variant| variant.name() == name);
+        found.ok_or_else(|| {
+            let known = Variant::ALL.map(Variant::name).join(", ");
+            Fault::backend(format!("qemu has no variant `{name}`, but {known}"))
+        })
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Variant::Boot => "boot",
+            Variant::BootMinimal => "boot-minimal",
+            Variant::Restore => "restore",
+            Variant::Paused => "paused",
+        }
+    }
+
+    /// What it is, for the report.
+    pub fn describe(self) -> VariantInfo {
+        let (prepared, shared) = match self {
+            Variant::Boot => (
+                "kernel (out of its bzImage) and root file system, in the page cache",
+                "nothing: a kernel of its own in a process of its own",
+            ),
+            Variant::BootMinimal => (
+                "kernel (built for this machine) and root file system, in the page cache",
+                "nothing: a kernel of its own in a process of its own",
+            ),
+            Variant::Restore => (
+                "a machine booted as in `boot`, its guest loaded, saved: its memory in the page cache",
+                "by copy what the saved machine had drawn: addresses, canaries, seeds of its programs. Not the kernel's \
+                 random numbers nor the time, which `load` renews",
+            ),
+            Variant::Paused => (
+                "a machine booted as in `boot`, its guest loaded, stopped. `destroy` boots the next",
+                "nothing: a kernel of its own in a process of its own",
+            ),
+        };
+        VariantInfo {
+            name: self.name().into(),
+            guests: Guest::ALL.into(),
+            prepared: prepared.into(),
+            shared: shared.into(),
+            quick: matches!(self, Variant::Boot | Variant::Restore),
+            matrix: self != Variant::Paused,
+        }
+    }
+}
