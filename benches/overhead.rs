@@ -1,31 +1,38 @@
 //! `cargo bench --bench overhead`: what the harness itself costs, as ratios with both sides in the same run.
 //!
 //! - its cold start over a minimal hand-written loop on the same crates, settings, agent and socket;
-//! - its memory per instance over a hand count;
+//! - its memory over a hand count: what a variant keeps with no instance alive, per live instance, and the sum;
 //! - what the coordinator and the report need.
 //!
 //! Prints figures with the limits that the README promises; asserts nothing, because a bench is not a test.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use isobench_core::record::{BlockRecord, Samples};
 use isobench_core::run::{Order, Plan};
 use isobench_core::store::RunDir;
 use isobench_core::{CellEntry, CellId, Experiment, Guest, Record, RunFile, Unit};
-use isobench_runner::overhead::{OverheadAnswer, OverheadRequest};
+use isobench_runner::overhead::{self, Counted, OverheadAnswer, OverheadRequest, PLAIN, Side, Task};
 use isobench_runner::place::{self, Places};
 use isobench_runner::plan::{Filter, HEADLINE_WORKLOAD};
 use isobench_runner::protocol::Visit;
 use isobench_runner::session::{Options, Session};
 use std::fs;
-use std::io::Write;
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// Instances for the count of memory.
 const HELD: u32 = 64;
-/// Longest wait for one by-hand program.
-const BY_HAND_DEADLINE: Duration = Duration::from_secs(180);
+/// Processes of each side that count memory: a reading of one may be disturbed.
+const COUNTS: usize = 3;
+/// Whose memory is counted by hand as well: the rungs that keep something for the next instance, and those that do not.
+const COUNTED: [&str; 6] = [
+    "v8/fresh/js/echo/",
+    "v8/pool/js/echo/",
+    "v8/snapshot/js/echo/",
+    "wasmtime/on-demand/wasm/echo/",
+    "wasmtime/pooling/wasm/echo/",
+    "wasmtime/pooling-resident/wasm/echo/",
+];
 /// Samples of the run whose report is timed.
 const MANY_SAMPLES: usize = 1_000_000;
 
@@ -52,22 +59,30 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     place::build_programs()?;
     let places = Places::find()?;
-    let mut session = session(&places)?;
+    let headlines = session(&places, &[&format!("/{HEADLINE_WORKLOAD}/")])?;
     println!("cold start: harness over a hand-written loop, medians of paired starts (limit: 1.05, or 300 ns more)");
-    for id in headline_cells(&session) {
-        if let Err(error) = cold_start(&mut session, &places, id) {
-            println!("  {:<16} not measured: {error:#}", session.entry(id).cell.row());
+    for id in headline_cells(&headlines) {
+        if let Err(error) = cold_start(&headlines, &places, id) {
+            println!("  {:<16} not measured: {error:#}", headlines.entry(id).cell.row());
         }
     }
-    session.finish(None)?;
+    headlines.finish(None)?;
+    let mut rungs = session(&places, &COUNTED)?;
+    println!("memory: PSS over a hand count, medians of {COUNTS} processes (limit: live and sum within 5 %)");
+    for id in 0..rungs.run.cells.len() as CellId {
+        if let Err(error) = memory(&mut rungs, &places, id) {
+            println!("  {:<26} not measured: {error:#}", rungs.entry(id).cell.row());
+        }
+    }
+    rungs.finish(None)?;
     coordinator(&places)?;
     report(&places)
 }
 
-fn session(places: &Places) -> Result<Session> {
+fn session(places: &Places, only: &[&str]) -> Result<Session> {
     let options = Options {
         command: vec!["overhead".into()],
-        filter: Filter { only: vec![format!("/{HEADLINE_WORKLOAD}/")], skip: Vec::new(), small_only: true },
+        filter: Filter { only: only.iter().map(|part| (*part).into()).collect(), skip: Vec::new(), small_only: true },
         plan: Plan { order: Order::Sequential, quick: true, ..Plan::default() },
         results: None,
         models: Vec::new(),
@@ -90,20 +105,16 @@ fn headline_cells(session: &Session) -> Vec<CellId> {
     chosen.iter().map(|e| e.id).collect()
 }
 
-fn cold_start(session: &mut Session, places: &Places, id: CellId) -> Result<()> {
-    let entry = session.entry(id).clone();
-    let in_process = session.in_process(id);
+fn cold_start(session: &Session, places: &Places, id: CellId) -> Result<()> {
+    let entry = session.entry(id);
     let emulated = entry.flags.contains(&isobench_core::Flag::Emulated);
-    let rounds = match (in_process, emulated, entry.cell.backend.as_str()) {
+    let rounds = match (session.in_process(id), emulated, entry.cell.backend.as_str()) {
         (true, ..) => 400,
         (_, true, _) => 16,
         (_, _, "process") => 300,
         _ => 30,
     };
-    let footprint = Visit::Footprint { instances: vec![HELD] };
-    let request = OverheadRequest { block: session.request(id, 1_000_000 + id, &footprint), rounds, hold: 0 };
-    let program = places.programs.join(format!("isobench-by-hand-{}", entry.cell.backend));
-    let answer = ask(&program, &request)?;
+    let answer = ask(session, places, id, Task::Pairs(rounds))?;
     let (harness, by_hand) = (median(&answer.harness_ns), median(&answer.by_hand_ns));
     let mut ratios: Vec<f64> =
         answer.harness_ns.iter().zip(&answer.by_hand_ns).map(|(a, b)| *a as f64 / *b as f64).collect();
@@ -116,18 +127,37 @@ fn cold_start(session: &mut Session, places: &Places, id: CellId) -> Result<()> 
         ratios.len(),
         verdict(ratio <= 1.05 || harness <= by_hand + 300),
     );
-    if in_process {
-        // In a process of its own: the free memory that many timed rounds leave would hide part of the count.
-        let counted = ask(&program, &OverheadRequest { rounds: 1, hold: HELD, ..request })?;
-        let by_hand = counted.by_hand_pss.context("a by-hand program that counts memory")?;
-        let per_instance = pss_per_instance(&session.visit(id, &footprint, None)?)?;
-        let ratio = per_instance as f64 / by_hand as f64;
-        println!(
-            "  {:<16} memory ratio {ratio:.3}  (PSS per instance at N = {HELD}: {per_instance} over {by_hand} bytes; limit: within 5 %){}",
-            entry.cell.row(),
-            verdict((0.95..=1.05).contains(&ratio)),
-        );
+    Ok(())
+}
+
+/// What the footprint experiment says of a live instance, and what a process of the harness's says of all the rest.
+fn memory(session: &mut Session, places: &Places, id: CellId) -> Result<()> {
+    let visit = Visit::Footprint { instances: vec![HELD] };
+    let mut live = Vec::new();
+    let mut counts = [Vec::new(), Vec::new()];
+    for _ in 0..COUNTS {
+        live.push(pss_per_instance(&session.visit(id, &visit, None)?)?);
+        for (side, counts) in [Side::Harness, Side::Hand].into_iter().zip(&mut counts) {
+            counts.push(ask(session, places, id, Task::Memory(side, HELD))?.memory.context("a count")?);
+        }
     }
+    let of = |side: usize, what: fn(&Counted) -> u64| median(&counts[side].iter().map(what).collect::<Vec<_>>());
+    let per = |total: u64| total / u64::from(HELD);
+    let over = |what: fn(&Counted) -> u64| of(0, what) as f64 / of(1, what) as f64;
+    let live = median(&live);
+    let (live_ratio, sum_ratio) = (live as f64 / per(of(1, |c| c.live)) as f64, over(|c| c.sum()));
+    let good = |ratio: f64| (0.95..=1.05).contains(&ratio);
+    println!(
+        "  {:<26} live {live_ratio:.3} (per instance at N = {HELD}: {live} bytes)  kept {:.3} ({} bytes with none alive)  \
+         sum {sum_ratio:.3} ({} bytes)  left per instance that is gone: {} over {} bytes{}",
+        session.entry(id).cell.row(),
+        over(|c| c.kept),
+        of(0, |c| c.kept),
+        of(0, |c| c.sum()),
+        per(of(0, |c| c.left)),
+        per(of(1, |c| c.left)),
+        verdict(good(live_ratio) && good(sum_ratio)),
+    );
     Ok(())
 }
 
@@ -142,28 +172,11 @@ fn pss_per_instance(records: &[Record]) -> Result<u64> {
     Ok(held.saturating_sub(none) / u64::from(HELD))
 }
 
-/// Runs a by-hand program with a deadline; its standard error is ours.
-fn ask(program: &Path, request: &OverheadRequest) -> Result<OverheadAnswer> {
-    let mut child = Command::new(program)
-        .env(isobench_runner::reap::COOKIE, &request.block.ctx.state)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{}", program.display()))?;
-    child.stdin.take().context("piped")?.write_all(&serde_json::to_vec(request)?)?;
-    let until = Instant::now() + BY_HAND_DEADLINE;
-    while child.try_wait()?.is_none() {
-        if Instant::now() > until {
-            child.kill()?;
-            bail!("{}: not done after {} s", program.display(), BY_HAND_DEADLINE.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let output = child.wait_with_output()?;
-    isobench_runner::reap::kill_cookie(&request.block.ctx.state);
-    let _ = fs::remove_dir_all(&request.block.ctx.state);
-    ensure!(output.status.success(), "{}: {}", program.display(), output.status);
-    Ok(serde_json::from_slice(&output.stdout)?)
+fn ask(session: &Session, places: &Places, id: CellId, task: Task) -> Result<OverheadAnswer> {
+    let program = format!("isobench-by-hand-{}", session.entry(id).cell.backend);
+    // Beside the blocks of cells, whose numbers begin at 0.
+    let block = session.request(id, 1_000_000 + id, &Visit::Footprint { instances: vec![HELD] });
+    overhead::ask(&places.programs.join(program), &OverheadRequest { block, hand: PLAIN.into(), task })
 }
 
 /// The coordinator's peak memory in a quick run of one backend: it holds nothing that grows with the number of cells.

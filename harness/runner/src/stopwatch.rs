@@ -73,7 +73,12 @@ pub struct Deadline {
 impl Deadline {
     /// `allowed` from now.
     pub fn after(allowed: Duration) -> Deadline {
-        Deadline { at: Instant::now() + allowed, allowed }
+        Deadline::since(Instant::now(), allowed)
+    }
+
+    /// `allowed` from `begun`, a reading just taken: where the clock runs, a second one would be timed.
+    pub fn since(begun: Instant, allowed: Duration) -> Deadline {
+        Deadline { at: begun + allowed, allowed }
     }
 
     /// The instant it ends.

@@ -70,10 +70,15 @@ fn allocation(variant: Variant, slots: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(slots).total_memories(slots).total_tables(slots).max_memory_size(SLOT_BYTES);
     if variant == Variant::PoolingResident {
-        // The scan finds the pages that were written; without it the first bytes are cleared whether written or not.
-        pool.linear_memory_keep_resident(KEPT_BYTES).table_keep_resident(KEPT_BYTES).pagemap_scan(Enabled::Auto);
+        keep_resident(&mut pool);
     }
     InstanceAllocationStrategy::Pooling(pool)
+}
+
+/// What makes a pool that of `pooling-resident`.
+pub fn keep_resident(pool: &mut PoolingAllocationConfig) {
+    // The scan finds the pages that were written; without it the first bytes are cleared whether written or not.
+    pool.linear_memory_keep_resident(KEPT_BYTES).table_keep_resident(KEPT_BYTES).pagemap_scan(Enabled::Auto);
 }
 
 /// The host's target, spelled out: only an explicit one keeps the compiler from using what this very processor has.

@@ -49,14 +49,30 @@ pub fn run(request: &BlockRequest, deployment: &dyn Deployment, emit: &mut dyn F
     }
 }
 
-/// One cold start exactly as the experiment does it, for the overhead bench: nanoseconds from before `start` to the
-/// first correct answer; the instance is stopped after the clock.
-pub fn one_cold_start(request: &BlockRequest, deployment: &dyn Deployment) -> Result<u64, Fault> {
-    let case = Case::read(request)?;
-    let mut phases = Phases::new();
-    let instance = start_answered(request, deployment, &case, &mut phases)?;
-    instance.stop(Deadline::after(request.target.limits.stop_deadline()))?;
-    Ok(phases.total())
+/// Cold starts exactly as the experiment does them, for the overhead bench.
+pub struct ColdStarts<'a> {
+    request: &'a BlockRequest,
+    deployment: &'a dyn Deployment,
+    case: Case,
+    phases: Phases,
+}
+
+impl<'a> ColdStarts<'a> {
+    /// Reads the case, as a visit does before its first start.
+    pub fn new(request: &'a BlockRequest, deployment: &'a dyn Deployment) -> Result<ColdStarts<'a>, Fault> {
+        Ok(ColdStarts { request, deployment, case: Case::read(request)?, phases: Phases::new() })
+    }
+
+    /// An instance that has answered correctly once, and the nanoseconds from before `start` to that answer.
+    pub fn start(&mut self) -> Result<(Box<dyn Instance>, u64), Fault> {
+        let instance = start_answered(self.request, self.deployment, &self.case, &mut self.phases)?;
+        Ok((instance, self.phases.total()))
+    }
+
+    /// Takes an instance down.
+    pub fn stop(&self, instance: Box<dyn Instance>) -> Result<(), Fault> {
+        instance.stop(Deadline::after(self.request.target.limits.stop_deadline()))
+    }
 }
 
 /// The input and the check of the answer.
@@ -131,10 +147,12 @@ fn start_answered(
     phases: &mut Phases,
 ) -> Result<Box<dyn Instance>, Fault> {
     let limits = &request.target.limits;
-    phases.begin();
-    let mut instance = deployment.start(phases, Deadline::after(limits.start_deadline(request.target.emulated)))?;
-    phases.end("load");
-    let answer = instance.call(&case.input, Deadline::after(limits.call_deadline(request.target.emulated)));
+    let (to_start, to_call) =
+        (limits.start_deadline(request.target.emulated), limits.call_deadline(request.target.emulated));
+    let begun = phases.begin();
+    let mut instance = deployment.start(phases, Deadline::since(begun, to_start))?;
+    let ready = phases.end("load");
+    let answer = instance.call(&case.input, Deadline::since(ready, to_call));
     phases.end("first_call");
     case.verify(answer?)?;
     Ok(instance)

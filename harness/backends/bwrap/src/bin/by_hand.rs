@@ -1,14 +1,15 @@
 //! What an engineer would write who only wanted the cold start of a sandbox: the same flags, agent and socket, two clock
-//! readings, no traits, no phases, no deadlines.
+//! readings, no traits, no phases, no deadlines. And the same from a shell: a script of one line that `/bin/sh` runs.
 
 use isobench_bwrap::{Bwrap, Sandbox};
 use isobench_guest::frame::{Kind, read_frame, write_frame};
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand};
+use isobench_runner::overhead::{self, ByHand, PLAIN};
 use isobench_runner::protocol::BlockRequest;
+use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 struct Loop {
@@ -17,16 +18,60 @@ struct Loop {
     socket: PathBuf,
     frame: usize,
     input: Vec<u8>,
+    /// What a shell runs instead, if one is to.
+    script: Option<PathBuf>,
+}
+
+impl Loop {
+    fn new(block: &BlockRequest) -> Loop {
+        Loop {
+            package: AgentPackage::pack(&block.ctx, &block.target).expect("an agent and a guest"),
+            sandbox: Sandbox::new(&block.target.variant).expect("bwrap"),
+            socket: block.ctx.state.join("hand.sock"),
+            frame: block.target.limits.frame_bytes as usize,
+            input: std::fs::read(&block.input).expect("the case's input"),
+            script: None,
+        }
+    }
+
+    /// With the same command line in a script.
+    fn from_shell(block: &BlockRequest) -> Loop {
+        let hand = Loop::new(block);
+        let line = hand.sandbox.start(Command::new(hand.sandbox.program()), &hand.package, &hand.socket, |command| {
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            Ok(words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" "))
+        });
+        let script = block.ctx.state.join("hand.sh");
+        std::fs::write(&script, line.expect("a command line") + "\n").expect("a script");
+        Loop { script: Some(script), ..hand }
+    }
+
+    fn launch(&self) -> io::Result<Child> {
+        let command = |program: &Path| {
+            let mut command = Command::new(program);
+            command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        match &self.script {
+            Some(script) => command(Path::new("/bin/sh")).arg(script).spawn(),
+            None => {
+                let command = command(self.sandbox.program());
+                self.sandbox.start(command, &self.package, &self.socket, |command| command.spawn())
+            }
+        }
+    }
+}
+
+/// As a shell wants a word that it is to leave alone.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl ByHand for Loop {
     fn cold_start(&mut self) -> Duration {
         let before = Instant::now();
         let listener = UnixListener::bind(&self.socket).expect("a socket");
-        let mut command = Command::new(self.sandbox.program());
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let started = self.sandbox.start(command, &self.package, &self.socket, |command| command.spawn());
-        let mut bwrap = started.expect("a sandbox");
+        let mut bwrap = self.launch().expect("a sandbox");
         let (mut stream, _) = listener.accept().expect("the agent");
         let mut buffer = Vec::new();
         let mut expect = |kind| {
@@ -47,13 +92,8 @@ impl ByHand for Loop {
 }
 
 fn main() -> ExitCode {
-    overhead::main(&Bwrap, &|block: &BlockRequest| {
-        Box::new(Loop {
-            package: AgentPackage::pack(&block.ctx, &block.target).expect("an agent and a guest"),
-            sandbox: Sandbox::new(&block.target.variant).expect("bwrap"),
-            socket: block.ctx.state.join("hand.sock"),
-            frame: block.target.limits.frame_bytes as usize,
-            input: std::fs::read(&block.input).expect("the case's input"),
-        })
-    })
+    overhead::main_of(
+        &Bwrap,
+        &[(PLAIN, &|block| Box::new(Loop::new(block))), ("shell", &|block| Box::new(Loop::from_shell(block)))],
+    )
 }

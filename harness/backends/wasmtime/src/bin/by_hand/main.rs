@@ -1,8 +1,10 @@
-//! What an engineer would write who only wanted the cold start of `pooling`: the same crate, settings and compiled
-//! module, two clock readings, no traits, no phases, no names for failures.
+//! What an engineer would write who only wanted the cold start of one variant: the same crate, settings and compiled
+//! module, two clock readings, no traits, no phases, no names for failures. And beside it what Wasmtime's own bench does.
+
+mod tuned;
 
 use isobench_runner::agents;
-use isobench_runner::overhead::{self, ByHand};
+use isobench_runner::overhead::{self, ByHand, PLAIN};
 use isobench_runner::protocol::BlockRequest;
 use isobench_wasmtime::engine;
 use isobench_wasmtime::variant::Variant;
@@ -31,7 +33,13 @@ struct Live {
 
 impl Loop {
     fn new(block: &BlockRequest) -> Loop {
-        let engine = engine::engine(Variant::Pooling, engine::RUNNER_SLOTS).expect("an engine");
+        let variant = Variant::named(&block.target.variant).expect("a variant of wasmtime");
+        assert_eq!(
+            variant.compiled_as(),
+            Variant::Pooling,
+            "the hand-written loop loads the module that `pooling` has"
+        );
+        let engine = engine::engine(variant, engine::RUNNER_SLOTS).expect("an engine");
         let compiled = agents::prepared_guest(&block.ctx, &block.target).expect("a compiled module");
         // SAFETY: the file was written by our own agent.
         let module = unsafe { Module::deserialize_file(&engine, compiled) }.expect("a module");
@@ -94,8 +102,15 @@ impl ByHand for Loop {
             self.held.push(live);
         }
     }
+
+    fn release(&mut self) {
+        self.held.clear();
+    }
 }
 
 fn main() -> ExitCode {
-    overhead::main(&isobench_wasmtime::Wasmtime, &|block| Box::new(Loop::new(block)))
+    overhead::main_of(
+        &isobench_wasmtime::Wasmtime,
+        &[(PLAIN, &|block| Box::new(Loop::new(block))), (tuned::NAME, &|block| Box::new(tuned::Tuned::new(block)))],
+    )
 }
