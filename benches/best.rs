@@ -145,10 +145,10 @@ impl Bench {
                 let answer = self.ask(ours, hand, round, Task::Alone(self.many(ours, STARTS)))?;
                 median(&answer.by_hand_ns)
             }
-            Theirs::Node => {
+            Theirs::Node(heap) => {
                 let node = self.node.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
                 let request = self.session.request(ours, round, &visit_of(line.metric, 1));
-                value(node.block(&request, SERIES)?, line.metric)
+                value(node.block(&request, *heap, SERIES)?, line.metric)
             }
         }
     }

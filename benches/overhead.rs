@@ -25,10 +25,11 @@ const HELD: u32 = 64;
 /// Processes of each side that count memory: a reading of one may be disturbed.
 const COUNTS: usize = 3;
 /// Whose memory is counted by hand as well: the rungs that keep something for the next instance, and those that do not.
-const COUNTED: [&str; 6] = [
+const COUNTED: [&str; 7] = [
     "v8/fresh/js/echo/",
     "v8/pool/js/echo/",
     "v8/snapshot/js/echo/",
+    "quickjs/fresh/js/echo/",
     "wasmtime/on-demand/wasm/echo/",
     "wasmtime/pooling/wasm/echo/",
     "wasmtime/pooling-resident/wasm/echo/",

@@ -1,5 +1,6 @@
 //! Node: the engine of the v8 backend as its most used host has it.
 
+use crate::lines::Heap;
 use anyhow::{Context, Result, ensure};
 use isobench_core::record::Samples;
 use isobench_core::{Experiment, Record, Unit};
@@ -58,7 +59,7 @@ impl Node {
     ///
     /// # Errors
     /// Node fails, takes too long, or a guest's answer is wrong.
-    pub fn block(&self, block: &BlockRequest, series: Series) -> Result<Vec<Record>> {
+    pub fn block(&self, block: &BlockRequest, heap: Heap, series: Series) -> Result<Vec<Record>> {
         let asked = Asked {
             artifact: &block.target.artifact,
             guest: block.target.guest.to_string(),
@@ -66,7 +67,11 @@ impl Node {
             expected_sha256: &block.expected_sha256,
             series,
         };
-        let answer = ask_program(Command::new(&self.program).arg(&self.driver), &serde_json::to_vec(&asked)?)?;
+        let mut command = Command::new(&self.program);
+        if heap == Heap::Limited {
+            command.arg(format!("--max-heap-size={}", block.target.limits.memory_bytes >> 20));
+        }
+        let answer = ask_program(command.arg(&self.driver), &serde_json::to_vec(&asked)?)?;
         let answer: Answered = serde_json::from_slice(&answer)?;
         Ok(vec![Record::Samples(Samples {
             cell: block.cell,

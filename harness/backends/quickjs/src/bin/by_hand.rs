@@ -75,4 +75,8 @@ impl ByHand for Hand {
             self.held.push(started);
         }
     }
+
+    fn release(&mut self) {
+        self.held.clear();
+    }
 }
