@@ -19,6 +19,7 @@ need cc gcc "to link Rust programs"
 need /usr/lib/x86_64-linux-gnu/libc.a libc6-dev "static programs: the agents"
 need bwrap bubblewrap "the bwrap backend"
 need dockerd docker.io "the docker backend"
+need runc runc "the oci backend"
 need qemu-system-x86_64 qemu-system-x86 "the qemu backend"
 need dpkg-deb dpkg "to unpack a guest kernel"
 need xz xz-utils "to unpack a guest kernel"
@@ -36,6 +37,16 @@ if [ "${ISOBENCH_SETUP:-}" = all ]; then
     fi
     need node nodejs "to check that guest.js runs outside isobench"
 fi
+
+# Rungs that not every distribution has: one that apt does not know must not keep the others from being installed.
+want() {
+    if ! command -v "$1" >/dev/null 2>&1 && apt-cache show "$2" 2>/dev/null | grep -q .; then
+        missing="$missing $2"
+        say "$1 is missing: $3"
+    fi
+}
+want crun crun "oci/crun and docker/crun"
+want runsc runsc "oci/runsc and docker/runsc: gVisor"
 
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null 2>&1; then

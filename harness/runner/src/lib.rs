@@ -12,6 +12,7 @@
 
 pub mod agents;
 pub mod backend;
+pub mod cgroup;
 pub mod channel;
 mod circumstances;
 pub mod client;
@@ -23,6 +24,7 @@ pub mod guests;
 pub mod machine;
 pub mod memory;
 pub mod overhead;
+pub mod owner;
 pub mod place;
 pub mod plan;
 pub mod protocol;

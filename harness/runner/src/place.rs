@@ -20,6 +20,13 @@ pub struct Places {
     pub programs: PathBuf,
 }
 
+/// Where a program is installed: in PATH, or in the folders of system programs, which a user's PATH often lacks.
+pub fn installed(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let folders = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
 impl Places {
     /// Finds them: `ISOBENCH_ROOT`, or the first folder upwards with `workloads/`; `ISOBENCH_CACHE`, or `isobench` in
     /// the user's cache folder; `ISOBENCH_STATE`, or `/tmp/isobench-<uid>`; `ISOBENCH_PROGRAMS`, or the folder of this

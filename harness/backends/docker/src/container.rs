@@ -1,13 +1,14 @@
 //! The container: its settings, and a handle that leaves nothing behind.
 
 use crate::api::{ANSWER_DEADLINE, ApiError, within};
-use crate::owner;
+use crate::variant::{Variant, Way};
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use isobench_core::{Fault, FaultKind, Limits};
-use isobench_runner::Deadline;
+use isobench_runner::{Attribution, Deadline, cgroup, owner};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,8 +39,18 @@ const OOM_GRACE: Duration = Duration::from_millis(500);
 const KILLED: i64 = 128 + libc::SIGKILL as i64;
 
 /// The whole of a container's settings. `folder` holds the socket, `args` are the agent's.
-pub fn settings(run: &str, image: &str, args: &[String], folder: &Path, limits: &Limits) -> ContainerCreateBody {
-    let memory = i64::try_from(limits.memory_bytes.saturating_add(ENGINE_ROOM)).unwrap_or(i64::MAX);
+pub fn settings(
+    run: &str,
+    image: &str,
+    args: &[String],
+    folder: &Path,
+    limits: &Limits,
+    variant: Variant,
+) -> ContainerCreateBody {
+    // Agents that are executed in one container share its limits.
+    let agents = if variant.way == Way::Exec { u64::from(MOST_INSTANCES) + 1 } else { 1 };
+    let memory = limits.memory_bytes.saturating_add(ENGINE_ROOM).saturating_mul(agents);
+    let memory = i64::try_from(memory).unwrap_or(i64::MAX);
     let label = |name: &str, value: String| (name.to_string(), value);
     // SAFETY: neither can fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
@@ -55,8 +66,8 @@ pub fn settings(run: &str, image: &str, args: &[String], folder: &Path, limits: 
             label(LABEL, owner::me()),
         ])),
         host_config: Some(HostConfig {
-            runtime: Some("runc".into()),
-            network_mode: Some("none".into()),
+            runtime: Some(variant.runtime.into()),
+            network_mode: Some(variant.network.into()),
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".into()]),
             security_opt: Some(vec!["no-new-privileges".into()]),
@@ -65,7 +76,7 @@ pub fn settings(run: &str, image: &str, args: &[String], folder: &Path, limits: 
             memory: Some(memory),
             // The same with swap included: none of it.
             memory_swap: Some(memory),
-            pids_limit: Some(PIDS),
+            pids_limit: Some(PIDS * agents as i64),
             mounts: Some(vec![Mount {
                 typ: Some(MountType::BIND),
                 source: Some(folder.to_string_lossy().into_owned()),
@@ -79,6 +90,9 @@ pub fn settings(run: &str, image: &str, args: &[String], folder: &Path, limits: 
         ..Default::default()
     }
 }
+
+/// Most instances that a footprint visit keeps alive.
+pub const MOST_INSTANCES: u32 = 16;
 
 /// A created container and the folder of its socket. Dropping it removes both.
 #[derive(Debug)]
@@ -104,6 +118,48 @@ impl Container {
     /// Starts it: answers when its process runs.
     pub fn start(&self, deadline: Deadline) -> Result<(), Fault> {
         Ok(within(deadline, "container start", self.docker.start_container(&self.id, None))?)
+    }
+
+    /// Stops it where it is: nothing of it runs until [`Container::unpause`].
+    pub fn pause(&self, deadline: Deadline) -> Result<(), Fault> {
+        Ok(within(deadline, "container pause", self.docker.pause_container(&self.id))?)
+    }
+
+    /// Lets it run on.
+    pub fn unpause(&self, deadline: Deadline) -> Result<(), Fault> {
+        Ok(within(deadline, "container unpause", self.docker.unpause_container(&self.id))?)
+    }
+
+    /// The daemon it is in.
+    pub fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The daemon's name for it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The folder of its socket.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The processes in it and the shim that is their parent; its cgroup.
+    pub fn attribution(&self) -> Attribution {
+        let state = self.state(Deadline::after(ANSWER_DEADLINE)).unwrap_or_default();
+        let init = state.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+        // One that is created and not started has no process yet.
+        if init == 0 && state.running == Some(false) {
+            return Attribution::default();
+        }
+        let mut attribution = Attribution::process(init);
+        attribution.pids.extend(parent_of(init));
+        if let Some((folder, pids)) = cgroup::of_process(init) {
+            attribution.pids.extend(pids);
+            attribution.cgroups.insert(folder);
+        }
+        readable(attribution)
     }
 
     /// What the daemon knows of its state.
@@ -170,8 +226,22 @@ impl Container {
     }
 }
 
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+/// Leaves out what only root may read (the probe's notes say so); what is gone stays in, to be noticed as a fault.
+pub(crate) fn readable(mut attribution: Attribution) -> Attribution {
+    attribution.pids.retain(|pid| {
+        let read = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+        !read.is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
+    });
+    attribution
+}
+
 /// The name of a container's death. `otherwise` is that of an exit on purpose.
-fn death(state: &ContainerState, otherwise: FaultKind) -> Fault {
+pub(crate) fn death(state: &ContainerState, otherwise: FaultKind) -> Fault {
     let code = state.exit_code.unwrap_or(0);
     if state.oom_killed == Some(true) {
         return Fault::new(

@@ -4,9 +4,11 @@ use crate::api::{ANSWER_DEADLINE, connect, within};
 use crate::container::CONNECT;
 use crate::deployment::Deployed;
 use crate::private::PrivateDaemon;
-use crate::{image, owner, reap};
+use crate::variant::{RUNC, Variant};
+use crate::{image, reap};
 use bollard::Docker;
 use isobench_core::{Fault, Guest, Limits};
+use isobench_runner::owner;
 use isobench_runner::reap::with_cookie;
 use isobench_runner::{Deadline, Deployment, Phases, RunContext, Target};
 use serde::{Deserialize, Serialize};
@@ -93,7 +95,7 @@ fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
     let shared = Shared { socket: socket.into(), private: false, owner: owner::me(), pids: daemons() };
     let note = format!("the daemon at {} is used", socket.display());
     let chosen = Chosen { shared, docker, note, private: None };
-    chosen.prove(ctx).map_err(|fault| {
+    chosen.prove(ctx, Variant::ALL[0]).map_err(|fault| {
         fault.context(
             "a container of it could not connect back (Docker Desktop, a remote or rootless daemon and user \
              namespaces keep it from our socket)",
@@ -103,23 +105,41 @@ fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
 }
 
 fn private(ctx: &RunContext) -> Result<Chosen, Fault> {
-    let (daemon, docker) = PrivateDaemon::start(&ctx.state.join("d"))?;
+    let (daemon, docker) = PrivateDaemon::start(ctx)?;
     let shared = Shared { socket: daemon.socket(), private: true, owner: owner::me(), pids: daemon.pids() };
     let chosen = Chosen { shared, docker, note: String::new(), private: Some(daemon) };
-    chosen.prove(ctx)?;
+    chosen.prove(ctx, Variant::ALL[0])?;
     Ok(chosen)
 }
 
 impl Chosen {
+    /// The variants whose runtime this daemon does not offer or whose containers do not reach us, and why.
+    pub fn absent(&self, ctx: &RunContext) -> BTreeMap<String, String> {
+        let offered = within(Deadline::after(ANSWER_DEADLINE), "info", self.docker.info());
+        let offered = offered.ok().and_then(|info| info.runtimes).unwrap_or_default();
+        let why = |variant: Variant| {
+            if variant.runtime != RUNC && !offered.contains_key(variant.runtime) {
+                return Some(format!(
+                    "the daemon offers no runtime `{}`: install it, and configure it",
+                    variant.runtime
+                ));
+            }
+            // The others run as `runc` does, which has been proved.
+            let proved = variant.runtime == RUNC && variant.network == "none";
+            if proved { None } else { self.prove(ctx, variant).err().map(|fault| fault.message) }
+        };
+        Variant::ALL.into_iter().filter_map(|variant| Some((variant.name.to_string(), why(variant)?))).collect()
+    }
+
     /// One container through the whole of what a cell does, its agent being this very program.
-    fn prove(&self, ctx: &RunContext) -> Result<(), Fault> {
+    fn prove(&self, ctx: &RunContext, variant: Variant) -> Result<(), Fault> {
         let program = ctx.programs.join("isobench-runner-docker");
         let image = format!("{}{}:probe", image::REPOSITORY, self.shared.owner);
         image::ensure(&self.docker, &image, &program, None, Deadline::after(PROBE_DEADLINE))?;
         fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
         let target = Target {
             workload: "probe".into(),
-            variant: "runc".into(),
+            variant: variant.name.into(),
             guest: Guest::Native,
             artifact: program,
             artifact_sha256: String::new(),
@@ -127,7 +147,7 @@ impl Chosen {
             emulated: false,
         };
         let args = vec!["--connect".into(), CONNECT.into()];
-        let deployed = Deployed::new(self.docker.clone(), &self.shared, image, args, ctx, &target);
+        let deployed = Deployed::new(self.docker.clone(), &self.shared, image, args, ctx, &target)?;
         let mut instance = deployed.start(&mut Phases::new(), Deadline::after(PROBE_DEADLINE))?;
         let answer = instance.call(b"?", Deadline::after(PROBE_DEADLINE))?;
         instance.stop(Deadline::after(PROBE_DEADLINE))?;

@@ -3,18 +3,19 @@
 //! - `daemon`: which daemon is used, and the proof that its containers reach us;
 //! - `private`: a daemon of our own, for machines where none runs;
 //! - `image`, `container`: what the Engine is asked to make;
-//! - `deployment`: the traits of a started guest;
-//! - `owner`, `cgroup`, `reap`: whose things are, and how they are found again after a `kill -9`.
+//! - `variant`: the rungs of the ladder;
+//! - `deployment`, `exec`: the traits of a started guest;
+//! - `reap`: whose things are, and how they are found again after a `kill -9`.
 
 mod api;
-mod cgroup;
 pub mod container;
 mod daemon;
 mod deployment;
+mod exec;
 mod image;
-mod owner;
 mod private;
 mod reap;
+pub mod variant;
 
 pub use api::connect;
 pub use daemon::Shared;
@@ -22,12 +23,11 @@ pub use deployment::image_of;
 
 use crate::daemon::Chosen;
 use crate::deployment::Deployed;
-use isobench_core::availability::VariantInfo;
-use isobench_core::{Availability, Description, Fault, Guest, Model};
+use crate::variant::Variant;
+use isobench_core::{Availability, Description, Fault, Model};
 use isobench_guest::agent;
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,17 +44,10 @@ impl Backend for Docker {
         Description {
             backend: "docker".into(),
             model: Model::Container,
-            variants: vec![VariantInfo {
-                name: "runc".into(),
-                guests: Guest::ALL.to_vec(),
-                prepared: "daemon running, image imported, its files in the page cache".into(),
-                shared: "the host's kernel, dockerd and containerd; no network".into(),
-                quick: true,
-                matrix: true,
-            }],
+            variants: Variant::ALL.map(Variant::info).into(),
             in_process: false,
             hidden: false,
-            footprint_instances: 16,
+            footprint_instances: container::MOST_INSTANCES,
             engines: Vec::new(),
         }
     }
@@ -66,7 +59,7 @@ impl Backend for Docker {
                     versions,
                     emulated: false,
                     notes: chosen.notes().into_iter().collect(),
-                    absent: BTreeMap::new(),
+                    absent: chosen.absent(ctx),
                 },
                 Err(fault) => Availability::unavailable(fault.to_string(), daemon::REMEDY),
             },
@@ -137,7 +130,7 @@ fn deploy(
     let deadline = Deadline::after(IMPORT_DEADLINE);
     image::ensure(docker, &image, &package.program, package.guest.as_deref(), deadline)?;
     let args = package.args(container::CONNECT, container::GUEST);
-    Ok(Box::new(Deployed::new(docker.clone(), shared, image, args, ctx, target)))
+    Ok(Box::new(Deployed::new(docker.clone(), shared, image, args, ctx, target)?))
 }
 
 /// The agent of the probe container: echoes what it is sent.

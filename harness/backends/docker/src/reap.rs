@@ -3,10 +3,9 @@
 use crate::api::{ANSWER_DEADLINE, within};
 use crate::container::LABEL;
 use crate::image::REPOSITORY;
-use crate::owner;
 use bollard::Docker;
 use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveContainerOptions, RemoveImageOptions};
-use isobench_runner::Deadline;
+use isobench_runner::{Deadline, owner};
 use std::collections::HashMap;
 
 /// Removes the containers of processes that are gone. Answers with a line for each.

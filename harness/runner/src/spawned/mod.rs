@@ -5,7 +5,7 @@ mod last_words;
 mod process;
 
 pub(crate) use process::children;
-pub use process::{AgentProcess, Role};
+pub use process::{AgentProcess, Role, Surroundings};
 
 use crate::agents::AgentPackage;
 use crate::backend::{Attribution, Deployment, Instance, RunContext, Target};

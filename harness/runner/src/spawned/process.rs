@@ -33,6 +33,21 @@ pub enum Role {
     Keeper,
 }
 
+/// What an instance is made of beside its process: a cgroup, a runtime's helpers and records.
+pub trait Surroundings: Send + std::fmt::Debug {
+    /// The processes and cgroups in them.
+    fn attribution(&self) -> Attribution;
+
+    /// What they tell of the death of the process, where that is more than its exit status does.
+    fn verdict(&self) -> Option<Fault>;
+
+    /// Takes them down. Called once the process has ended.
+    ///
+    /// # Errors
+    /// The fault of what is left.
+    fn clear(&mut self) -> Result<(), Fault>;
+}
+
 /// A running agent, the leader of a process group of its own and a child of this process. Dropping it kills the group.
 #[derive(Debug)]
 pub struct AgentProcess {
@@ -43,6 +58,8 @@ pub struct AgentProcess {
     /// A keeper's children. They are neither in its group nor ours to reap, and gone only some time after it.
     kept: Vec<OwnedFd>,
     reaped: Option<ExitStatus>,
+    surroundings: Option<Box<dyn Surroundings>>,
+    verdict: Option<Fault>,
 }
 
 impl AgentProcess {
@@ -70,9 +87,37 @@ impl AgentProcess {
         Err(io::Error::last_os_error())
     }
 
+    /// Takes in a process that has become a child of this one, because whoever made it is gone: what a detached runtime
+    /// leaves to a subreaper.
+    ///
+    /// # Errors
+    /// That of the system; the process is gone then.
+    pub fn inherit(pid: u32, role: Role) -> io::Result<AgentProcess> {
+        AgentProcess::take(pid, role)
+    }
+
+    /// The same process in its surroundings, which go with it.
+    pub fn within(mut self, surroundings: impl Surroundings + 'static) -> AgentProcess {
+        self.surroundings = Some(Box::new(surroundings));
+        self
+    }
+
+    /// Waits for the end of a process that is to end by itself, a command of a runtime: what it started lives on.
+    /// `None`, and it is killed, where the end does not come within `allowed`.
+    ///
+    /// # Errors
+    /// That of the system.
+    pub fn finish(mut self, allowed: Duration) -> io::Result<Option<ExitStatus>> {
+        if self.ends_within(allowed) {
+            self.reaped = Some(reap(self.pid)?);
+        }
+        Ok(self.reaped)
+    }
+
     fn take(pid: u32, role: Role) -> io::Result<AgentProcess> {
+        let (kept, reaped, surroundings, verdict) = (Vec::new(), None, None, None);
         match pidfd_open(pid) {
-            Ok(pidfd) => Ok(AgentProcess { pid, role, pidfd, kept: Vec::new(), reaped: None }),
+            Ok(pidfd) => Ok(AgentProcess { pid, role, pidfd, kept, reaped, surroundings, verdict }),
             Err(error) => {
                 // SAFETY: a signal to our own child, which has not been waited for.
                 unsafe { libc::kill(pid as i32, libc::SIGKILL) };
@@ -91,6 +136,9 @@ impl AgentProcess {
                 all.pids.insert(pid);
                 found.extend(children(pid));
             }
+        }
+        if let Some(surroundings) = &self.surroundings {
+            all.unite(surroundings.attribution());
         }
         all
     }
@@ -139,7 +187,17 @@ impl AgentProcess {
             _ => status,
         };
         self.reaped = Some(status);
+        if let Some(mut surroundings) = self.surroundings.take() {
+            self.verdict = surroundings.verdict();
+            surroundings.clear()?;
+        }
         Ok(status)
+    }
+
+    /// The name of its death.
+    fn death(&mut self, origin: &Origin, otherwise: FaultKind) -> Result<Fault, Fault> {
+        let status = self.end()?;
+        Ok(self.verdict.clone().unwrap_or_else(|| death(status, &origin.last_words(), otherwise)))
     }
 
     /// What became of an agent that stopped answering: `fault`, unless it died, which says more.
@@ -147,10 +205,7 @@ impl AgentProcess {
         if fault.kind != FaultKind::ChannelClosed || !self.ends_within(AFTER_CLOSE) {
             return fault;
         }
-        match self.end() {
-            Ok(status) => death(status, &origin.last_words(), FaultKind::ChannelClosed),
-            Err(_) => fault,
-        }
+        self.death(origin, FaultKind::ChannelClosed).unwrap_or(fault)
     }
 
     /// An error if the agent has died without a `hello`.
@@ -158,7 +213,7 @@ impl AgentProcess {
         if !self.ends_within(Duration::ZERO) {
             return Ok(());
         }
-        Err(death(self.end()?, &origin.last_words(), FaultKind::NoHello))
+        Err(self.death(origin, FaultKind::NoHello)?)
     }
 }
 
@@ -225,7 +280,8 @@ fn death(status: ExitStatus, words: &str, otherwise: FaultKind) -> Fault {
     let signal = status.signal();
     let memory = MEMORY_WORDS.iter().any(|word| words.contains(word));
     let (kind, how) = match signal {
-        Some(libc::SIGABRT | libc::SIGTRAP | libc::SIGILL) if memory => {
+        // The last where the agent is the first process of a PID namespace, which cannot abort.
+        Some(libc::SIGABRT | libc::SIGTRAP | libc::SIGILL | libc::SIGSEGV) if memory => {
             (FaultKind::OutOfMemory, "the agent gave up for want of memory".to_string())
         }
         Some(libc::SIGKILL) => (

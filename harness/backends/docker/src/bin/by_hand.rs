@@ -3,6 +3,7 @@
 
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use isobench_docker::container::{CONNECT, GUEST, SOCKET, settings};
+use isobench_docker::variant::Variant;
 use isobench_docker::{Docker, Shared, connect, image_of};
 use isobench_guest::frame::{Kind, read_frame, write_frame};
 use isobench_runner::agents::AgentPackage;
@@ -52,7 +53,7 @@ impl ByHand for Loop {
         fs::create_dir(&self.folder).expect("a folder");
         let socket = self.folder.join(SOCKET);
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let settings = settings(&self.block.ctx.run, &self.image, &self.args, &self.folder, limits);
+        let settings = settings(&self.block.ctx.run, &self.image, &self.args, &self.folder, limits, Variant::ALL[0]);
         let create_and_start = async {
             let id = self.docker.create_container(None, settings).await.expect("created").id;
             self.docker.start_container(&id, None).await.expect("started");

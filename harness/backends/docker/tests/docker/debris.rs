@@ -131,6 +131,35 @@ pub fn killed_dockerd() {
     tracks.assert_gone();
 }
 
+pub fn killed_shim() {
+    let mut bed = bed();
+    let owner = bed.own();
+    let tracks = Tracks::of(&owner);
+    let outcome = amid_a_block(&bed, &tracks, b"hello", |_| kill_named(&tracks.state, "containerd-shim"));
+    // What containerd does about it ends the container.
+    outcome.expect_fault(FaultKind::ChannelClosed);
+    bed.run(&request(&bed, b"hello", testing::one_start())).expect_ok();
+    assert_eq!(tracks.containers(), 0);
+    owner.release();
+    tracks.assert_gone();
+}
+
+pub fn killed_containerd() {
+    let mut bed = bed();
+    let owner = bed.own();
+    let tracks = Tracks::of(&owner);
+    let deed = |_: &Path| {
+        let is = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("containerd"));
+        reap::with_cookie(&tracks.state).into_iter().filter(is).for_each(kill);
+    };
+    // The container itself runs on; dockerd starts another containerd, and what it is asked for meanwhile may fail.
+    let outcome = amid_a_block(&bed, &tracks, b"hello", deed);
+    let kinds = [FaultKind::BackendFailed, FaultKind::DeadlineExceeded];
+    assert!(outcome.fault().is_none_or(|fault| kinds.contains(&fault.kind)), "{outcome:?}");
+    owner.release();
+    tracks.assert_gone();
+}
+
 pub fn killed_owner() {
     let mut bed = bed();
     let owner = bed.own();

@@ -15,14 +15,17 @@ use std::process::ExitCode;
 /// What a test does, in words, and the test.
 type Named<T> = (&'static str, T);
 
-const TESTS: [Named<fn(&TestBed)>; 5] = [
+const TESTS: [Named<fn(&TestBed)>; 6] = [
     ("every experiment gives its samples", every_experiment),
+    ("every variant gives its samples and names its faults", every_variant),
     ("every kind of guest of the checkout runs", every_guest),
     ("every fault of a guest has its name", every_fault),
     ("a start that comes to nothing has its name", failed_starts),
     ("a killed runner's container goes with the next block", debris::killed_runner),
 ];
-const DESTRUCTIVE: [Named<fn()>; 4] = [
+const DESTRUCTIVE: [Named<fn()>; 6] = [
+    ("a killed shim is a fault, and the next block runs", debris::killed_shim),
+    ("a killed containerd is no more than a fault, and nothing is left", debris::killed_containerd),
     ("a killed dockerd is a fault, and nothing of it is left", debris::killed_dockerd),
     ("a killed owner leaves what clean removes", debris::killed_owner),
     ("a system daemon is used, and left as it was", debris::system_daemon),
@@ -62,8 +65,50 @@ fn bed() -> TestBed {
 
 /// This program as the guest, sent `input`.
 fn request(bed: &TestBed, input: &[u8], visit: Visit) -> BlockRequest {
+    request_of(bed, "runc", input, visit)
+}
+
+fn request_of(bed: &TestBed, variant: &str, input: &[u8], visit: Visit) -> BlockRequest {
     let this = std::env::current_exe().expect("this program");
-    bed.request("runc", Guest::Native, &this, input, input, visit)
+    bed.request(variant, Guest::Native, &this, input, input, visit)
+}
+
+fn every_variant(bed: &TestBed) {
+    let variants = bed.variants();
+    for must in ["runc", "precreated", "unpause", "exec"] {
+        assert!(variants.iter().any(|v| v == must), "every daemon has {must}");
+    }
+    for variant in variants {
+        let run = |input: &[u8], visit| bed.run(&request_of(bed, &variant, input, visit));
+        let outcome = run(b"hello", testing::starts_and_calls()).expect_ok();
+        let values = |metric| outcome.values(Experiment::ColdStart, metric);
+        let phases = ["create.api", "create.start", "create.unpause", "boot", "load", "first_call"];
+        for (start, total) in values("total").into_iter().enumerate() {
+            let sum: u64 = phases.iter().filter_map(|p| values(p).get(start).copied()).sum();
+            assert_eq!(sum, total, "{variant}");
+        }
+        let created = values("create.api").len();
+        assert_eq!(created, if ["precreated", "unpause"].contains(&&*variant) { 0 } else { 3 }, "{variant}");
+
+        let outcome = run(b"hello", Visit::Footprint { instances: vec![1, 2, 4] }).expect_ok();
+        let rss = outcome.values(Experiment::Footprint, "rss");
+        assert!(rss[0] > 0 && rss[1..].is_sorted_by(|a, b| a < b), "{variant}: {rss:?}");
+        run(b"hello", testing::all_throughput()).expect_ok();
+
+        for (input, kind) in [
+            ("panic", FaultKind::GuestTrap),
+            ("abort", FaultKind::GuestTrap),
+            ("exit", FaultKind::ChannelClosed),
+            ("grow", FaultKind::OutOfMemory),
+            ("long", FaultKind::FrameTooLarge),
+            ("loop", FaultKind::DeadlineExceeded),
+        ] {
+            let mut request = request_of(bed, &variant, input.as_bytes(), testing::one_start());
+            request.target.limits.call_deadline_ms = if input == "loop" { 300 } else { 30_000 };
+            bed.run(&request).expect_fault(kind);
+        }
+        println!("ok: {variant}");
+    }
 }
 
 fn every_experiment(bed: &TestBed) {

@@ -1,6 +1,7 @@
-//! Cgroups: the memory figure of a container, and a private daemon's whole tree, which outlives a `kill -9`.
+//! Cgroups: the memory figure of a container, and trees of ours, which outlive a `kill -9` and lead to what is in them.
 //!
-//! Works on v1, v2 and both at once: every mounted hierarchy is looked at.
+//! Works on v1, v2 and both at once: every mounted hierarchy is looked at. A tree's name is its path below each
+//! hierarchy's mount: a backend's prefix and its owner's tag ([`crate::owner`]).
 
 use crate::owner;
 use std::collections::BTreeSet;
@@ -8,38 +9,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What every private daemon's parent cgroup is called, before its owner's tag.
-const PREFIX: &str = "isobench-docker-";
 /// Longest wait for killed processes to leave their cgroups.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The parent of all containers of `owner`'s private daemon, as dockerd wants it named.
-pub fn parent(owner: &str) -> String {
-    format!("/{PREFIX}{owner}")
-}
-
-/// The owners of parents that exist.
-pub fn owners() -> BTreeSet<String> {
+/// The tags of owners that are gone, whose trees (named `prefix` and the tag) are debris.
+pub fn gone_owners(prefix: &str) -> BTreeSet<String> {
     let entries = hierarchies().into_iter().filter_map(|h| fs::read_dir(h.mount).ok()).flatten().flatten();
-    entries.filter_map(|e| Some(e.file_name().to_str()?.strip_prefix(PREFIX)?.to_string())).collect()
+    let tags = entries.filter_map(|e| Some(e.file_name().to_str()?.strip_prefix(prefix)?.to_string()));
+    tags.filter(|tag| owner::is_gone(tag)).collect()
 }
 
-/// The owners that are gone, whose trees are debris.
-pub fn gone_owners() -> impl Iterator<Item = String> {
-    owners().into_iter().filter(|tag| owner::is_gone(tag))
-}
-
-/// Kills every process in `owner`'s tree and removes the tree. Answers with the number of processes killed.
-pub fn clear(owner: &str) -> usize {
-    let name = format!("{PREFIX}{owner}");
-    let roots: Vec<PathBuf> = hierarchies().into_iter().map(|h| h.mount.join(&name)).collect();
+/// Kills every process in the tree `name` and removes the tree. Answers with the number of processes killed.
+pub fn clear(name: &str) -> usize {
+    let roots = roots(name);
     let mut killed = BTreeSet::new();
     let until = Instant::now() + EMPTY_DEADLINE;
     loop {
         let mut left = false;
         for root in roots.iter().filter(|r| r.is_dir()) {
             for pid in processes(root) {
-                // SAFETY: a signal to a process in a cgroup that only our daemon's containers are in.
+                // SAFETY: a signal to a process in a cgroup that only our containers are in.
                 unsafe { libc::kill(pid as i32, libc::SIGKILL) };
                 killed.insert(pid);
             }
@@ -50,6 +39,44 @@ pub fn clear(owner: &str) -> usize {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Removes the tree `name` as far as nobody is in it.
+pub fn remove_empty(name: &str) {
+    for root in roots(name) {
+        remove(&root);
+    }
+}
+
+/// Every process in the tree `name`.
+pub fn members(name: &str) -> BTreeSet<u32> {
+    roots(name).iter().flat_map(|root| processes(root)).collect()
+}
+
+/// The folder of the tree `name` that has its memory figure, where there is one.
+pub fn memory_folder(name: &str) -> Option<PathBuf> {
+    let mut hierarchies = hierarchies();
+    // A hybrid machine has both; then v1 holds the memory controller.
+    hierarchies.sort_by_key(|h| h.v2);
+    let folders = hierarchies.into_iter().filter(|h| h.v2 || h.has_memory).map(|h| h.mount.join(name));
+    folders.into_iter().find(|f| f.join("memory.usage_in_bytes").exists() || f.join("memory.current").exists())
+}
+
+/// How often the kernel killed a process for want of memory in the cgroup whose folder this is: `oom_kill` in
+/// `memory.events` (v2) or in `memory.oom_control` (v1).
+pub fn oom_kills(folder: &Path) -> u64 {
+    let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    let text = read("memory.events").or_else(|| read("memory.oom_control")).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Whether a limit of memory with swap can be set: not where the kernel does not count swap.
+pub fn counts_swap() -> bool {
+    hierarchies().iter().filter(|h| h.has_memory).all(|h| h.mount.join("memory.memsw.limit_in_bytes").exists())
+}
+
+fn roots(name: &str) -> Vec<PathBuf> {
+    hierarchies().into_iter().map(|h| h.mount.join(name)).collect()
 }
 
 /// Every process in a cgroup and those below it.
@@ -73,8 +100,8 @@ fn children(cgroup: &Path) -> Vec<PathBuf> {
     entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
 }
 
-/// The folder whose memory figure is that of `pid`'s container, and the processes in it.
-pub fn of_container(pid: u32) -> Option<(PathBuf, Vec<u32>)> {
+/// The folder whose memory figure is that of the container `pid` is in, and the processes in it.
+pub fn of_process(pid: u32) -> Option<(PathBuf, Vec<u32>)> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let hierarchies = hierarchies();
     // A hybrid machine has both; then v1 holds the memory controller.

@@ -1,7 +1,7 @@
 //! Whose things are: everything that outlives a process by accident carries that process's tag, so that debris is told
 //! from what a parallel run is using.
 
-use isobench_runner::reap::start_time;
+use crate::reap::start_time;
 
 /// This process's tag: `<pid>-<start time in clock ticks since boot>`. The time tells a reused pid apart.
 pub fn me() -> String {

@@ -1,0 +1,105 @@
+//! The variants: a runtime, a network, and how much of a container there is before the clock starts.
+
+use isobench_core::Guest;
+use isobench_core::availability::VariantInfo;
+
+/// How an instance comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The container is created and started.
+    Run,
+    /// It was created ahead, and is started.
+    Precreated,
+    /// It was started ahead and paused, and is unpaused.
+    Unpause,
+    /// Another agent is executed in a container that lives as long as the deployment.
+    Exec,
+}
+
+/// A way of running the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant {
+    /// Its name, a row's.
+    pub name: &'static str,
+    /// The runtime, as the daemon names it.
+    pub runtime: &'static str,
+    /// The network: `none`, or the daemon's `bridge`.
+    pub network: &'static str,
+    /// How an instance comes to be.
+    pub way: Way,
+    prepared: &'static str,
+    shared: &'static str,
+    quick: bool,
+    matrix: bool,
+}
+
+/// What every daemon has.
+pub const RUNC: &str = "runc";
+
+const READY: &str = "daemon running, image imported, its files in the page cache";
+const HOST: &str = "the host's kernel, dockerd and containerd; no network";
+
+const fn runtime(name: &'static str, shared: &'static str) -> Variant {
+    Variant {
+        name,
+        runtime: name,
+        network: "none",
+        way: Way::Run,
+        prepared: READY,
+        shared,
+        quick: false,
+        matrix: false,
+    }
+}
+
+const fn ahead(name: &'static str, way: Way, prepared: &'static str, shared: &'static str) -> Variant {
+    Variant { name, runtime: RUNC, way, prepared, ..runtime(RUNC, shared) }
+}
+
+impl Variant {
+    /// Every variant. Runtimes that this list knows and a daemon does not offer are absent there.
+    pub const ALL: [Variant; 9] = [
+        Variant { quick: true, matrix: true, ..runtime(RUNC, HOST) },
+        Variant {
+            name: "bridge",
+            network: "bridge",
+            ..runtime(RUNC, "the host's kernel, dockerd and containerd; the daemon's default bridge")
+        },
+        Variant {
+            matrix: true,
+            ..runtime(
+                "runsc",
+                "dockerd and containerd, and of the host's kernel what the Sentry, a kernel of each container's own, \
+                 asks of it; no network",
+            )
+        },
+        runtime("crun", HOST),
+        runtime("youki", HOST),
+        runtime("kata", "dockerd and containerd; a kernel of its own; no network"),
+        ahead("precreated", Way::Precreated, "as runc, and a container created, not started", HOST),
+        ahead("unpause", Way::Unpause, "as runc, and a container started, its guest loaded, and paused", HOST),
+        ahead(
+            "exec",
+            Way::Exec,
+            "as runc, and a container that lives, with an agent of its own",
+            "all that processes of one container share: kernel, namespaces, files, memory limit",
+        ),
+    ];
+
+    /// The variant of that name.
+    pub fn named(name: &str) -> Option<Variant> {
+        Variant::ALL.into_iter().find(|variant| variant.name == name)
+    }
+
+    /// What `describe` says of it.
+    pub fn info(self) -> VariantInfo {
+        VariantInfo {
+            name: self.name.into(),
+            guests: Guest::ALL.to_vec(),
+            prepared: self.prepared.into(),
+            shared: self.shared.into(),
+            quick: self.quick,
+            matrix: self.matrix,
+        }
+    }
+}

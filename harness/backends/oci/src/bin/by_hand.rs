@@ -1,0 +1,64 @@
+//! What an engineer would write who only wanted the cold start of a container: `runc run` from a shell on the same
+//! bundle, two clock readings, no traits, no phases, no deadlines.
+
+use isobench_guest::frame::{Kind, read_frame, write_frame};
+use isobench_oci::Oci;
+use isobench_oci::container::Bundles;
+use isobench_oci::runtime::Runtime;
+use isobench_runner::agents::AgentPackage;
+use isobench_runner::overhead::{self, ByHand};
+use isobench_runner::protocol::BlockRequest;
+use isobench_runner::spawned::Surroundings;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+struct Loop {
+    bundles: Bundles,
+    socket: PathBuf,
+    frame: usize,
+    input: Vec<u8>,
+}
+
+impl ByHand for Loop {
+    fn cold_start(&mut self) -> Duration {
+        let before = Instant::now();
+        let listener = UnixListener::bind(&self.socket).expect("a socket");
+        let mut container = self.bundles.bundle(&self.socket).expect("a bundle");
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // In the foreground, as a person would.
+        let mut shell = command.arg("-c").arg(container.shell_line()).spawn().expect("a shell");
+        let (mut stream, _) = listener.accept().expect("the agent");
+        let mut buffer = Vec::new();
+        let mut expect = |kind| {
+            let got = read_frame(&mut stream, self.frame, &mut buffer).expect("a frame");
+            assert_eq!(got, kind);
+        };
+        expect(Kind::Up);
+        expect(Kind::Hello);
+        write_frame(&mut stream, Kind::Call, &self.input).expect("a request sent");
+        let answer = read_frame(&mut stream, self.frame, &mut buffer).expect("an answer");
+        let took = before.elapsed();
+        assert_eq!(answer, Kind::Answer);
+        drop((stream, listener));
+        std::fs::remove_file(&self.socket).expect("the socket's file");
+        shell.wait().expect("the container's end");
+        container.clear().expect("tidied up");
+        took
+    }
+}
+
+fn main() -> ExitCode {
+    overhead::main(&Oci, &|block: &BlockRequest| {
+        let package = AgentPackage::pack(&block.ctx, &block.target).expect("an agent and a guest");
+        let runtime = Runtime::find(&block.ctx, &block.target.variant).expect("a runtime");
+        Box::new(Loop {
+            bundles: Bundles::of(&block.ctx, &block.target, &package, runtime).expect("folders"),
+            socket: block.ctx.state.join("hand.sock"),
+            frame: block.target.limits.frame_bytes as usize,
+            input: std::fs::read(&block.input).expect("the case's input"),
+        })
+    })
+}

@@ -1,0 +1,110 @@
+//! `config.json`: what an OCI runtime is told of a container.
+
+use isobench_core::Limits;
+use isobench_runner::agents::AgentPackage;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Where the agent lies in the container.
+pub(crate) const AGENT: &str = "/agent";
+/// Where the prepared guest lies in the container.
+const GUEST: &str = "/guest";
+/// Where the socket lies in the container.
+const SOCKET: &str = "/socket";
+
+/// Files and folders of the root folder, all of them empty: what is mounted over them is all that a container sees.
+pub const MOUNT_POINTS: ([&str; 3], [&str; 2]) = (["agent", "guest", "socket"], ["proc", "dev"]);
+
+/// What a container may use beside the guest's memory, in bytes: as `docker`'s containers.
+const ENGINE_ROOM: u64 = 192 << 20;
+/// Most processes and threads: as `docker`'s containers.
+const PIDS: u64 = 64;
+
+/// What Docker hides of `/proc` and makes read-only (moby, `oci/defaults.go`).
+const MASKED: [&str; 8] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/scsi",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The configuration of all containers of a deployment; [`of_one`] is that of one.
+///
+/// `root` is the folder of the empty mount points, `environment` the container's, `limit_swap` whether the kernel can
+/// forbid it swap.
+pub fn config(
+    package: &AgentPackage,
+    root: &Path,
+    limits: &Limits,
+    environment: Vec<String>,
+    limit_swap: bool,
+) -> Value {
+    let mut args = vec![AGENT.to_string()];
+    args.extend(package.args(&format!("unix:{SOCKET}"), GUEST));
+    let bind = |to: &str, from: &Path| {
+        json!({
+            "destination": to, "type": "bind", "source": from, "options": ["bind", "ro", "nosuid", "nodev"],
+        })
+    };
+    // First the socket, the one that differs. It can be dialled through a read-only mount.
+    let mut mounts = vec![bind(SOCKET, Path::new("")), bind(AGENT, &package.program)];
+    mounts.extend(package.guest.as_deref().map(|guest| bind(GUEST, guest)));
+    mounts.push(json!({
+        "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"],
+    }));
+    mounts.push(json!({
+        "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+        "options": ["nosuid", "strictatime", "mode=755", "size=64k"],
+    }));
+    let memory = i64::try_from(limits.memory_bytes.saturating_add(ENGINE_ROOM)).unwrap_or(i64::MAX);
+    let mut memory_limits = json!({ "limit": memory });
+    if limit_swap {
+        // The same with swap included: none of it.
+        memory_limits["swap"] = memory.into();
+    }
+    // SAFETY: neither can fail.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    json!({
+        "ociVersion": "1.0.2",
+        "root": { "path": root, "readonly": true },
+        "process": {
+            "terminal": false,
+            // Ourselves: without capabilities even root may only dial a socket that is its own.
+            "user": { "uid": uid, "gid": gid },
+            "cwd": "/",
+            "args": args,
+            "env": environment,
+            "capabilities": {},
+            "noNewPrivileges": true,
+        },
+        "mounts": mounts,
+        "linux": {
+            "namespaces": [
+                // One that is named without a path is made: a network of its own is one without a way out.
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
+                { "type": "cgroup" },
+            ],
+            "cgroupsPath": "",
+            "resources": {
+                "memory": memory_limits,
+                "pids": { "limit": PIDS },
+                "devices": [{ "allow": false, "access": "rwm" }],
+            },
+            "maskedPaths": MASKED,
+            "readonlyPaths": READ_ONLY,
+        },
+    })
+}
+
+/// The configuration of the container that dials `socket` and is in the cgroup `cgroup`.
+pub fn of_one(config: &Value, socket: &Path, cgroup: &str) -> Value {
+    let mut one = config.clone();
+    one["mounts"][0]["source"] = json!(socket);
+    one["linux"]["cgroupsPath"] = format!("/{cgroup}").into();
+    one
+}

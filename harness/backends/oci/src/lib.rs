@@ -1,0 +1,96 @@
+//! Containers of an OCI runtime on a bundle of ours, without a daemon: what an engine adds is the difference to
+//! `docker`.
+//!
+//! - [`config`]: what the runtime is told;
+//! - [`container`]: a container from its bundle to its end;
+//! - [`runtime`]: the runtimes that are known, each a variant;
+//! - `probe`: which of them work here.
+
+pub mod config;
+pub mod container;
+mod probe;
+pub mod runtime;
+
+pub use probe::probe_agent;
+
+use container::{Bundles, CGROUP};
+use isobench_core::availability::VariantInfo;
+use isobench_core::{Availability, Description, Fault, Guest, Model};
+use isobench_runner::spawned::{Origin, Spawning};
+use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target, cgroup};
+use runtime::{KNOWN, Known, RUNC, Runtime};
+use std::path::PathBuf;
+
+/// The backend.
+#[derive(Debug)]
+pub struct Oci;
+
+impl Backend for Oci {
+    fn describe(&self) -> Description {
+        let variant = |known: Known| VariantInfo {
+            name: known.name.into(),
+            guests: Guest::ALL.to_vec(),
+            prepared: "a root folder of empty mount points; the agent's file, the guest's (Wasm: compiled) and the \
+                       runtime's in the page cache"
+                .into(),
+            shared: format!("{}; the pages of the agent's file; no network", known.shared),
+            quick: known.name == RUNC,
+            matrix: known.name == RUNC,
+        };
+        Description {
+            backend: "oci".into(),
+            model: Model::Container,
+            variants: KNOWN.map(variant).into(),
+            in_process: false,
+            hidden: false,
+            footprint_instances: 16,
+            engines: Vec::new(),
+        }
+    }
+
+    fn probe(&self, ctx: &RunContext) -> Availability {
+        probe::probe(ctx)
+    }
+
+    fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
+        Ok(Box::new(Nothing))
+    }
+
+    fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
+        // What a killed runner left would share the machine with this block.
+        reap();
+        Ok(Box::new(Nothing))
+    }
+
+    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {
+        reap()
+    }
+}
+
+/// Takes down the containers of processes that are gone. They have no mount outside namespaces of their own, and the
+/// runtime's records lie in state folders: a cgroup with processes is what there is. Answers with a line for each.
+fn reap() -> Vec<String> {
+    let gone = cgroup::gone_owners(CGROUP).into_iter();
+    gone.map(|tag| {
+        let killed = cgroup::clear(&format!("{CGROUP}{tag}"));
+        format!("oci: removed the cgroups of a runner that is gone, and {killed} processes in them")
+    })
+    .collect()
+}
+
+/// Nothing is shared that would have to be prepared. In the owner process it lives to the end of the run.
+struct Nothing;
+
+impl Prepared for Nothing {
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+        let origin = Origin::new(ctx, target)?;
+        let bundles = Bundles::new(ctx, target, &origin, Runtime::find(ctx, &target.variant)?)?;
+        Ok(Box::new(Spawning::new(ctx, target, origin, bundles)))
+    }
+}
+
+impl Drop for Nothing {
+    fn drop(&mut self) {
+        reap();
+    }
+}

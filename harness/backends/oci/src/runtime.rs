@@ -1,0 +1,126 @@
+//! The runtimes: which there are, where they are installed, how each is called.
+
+use crate::probe;
+use isobench_core::{Fault, sha256_hex};
+use isobench_runner::RunContext;
+use isobench_runner::place::installed;
+use isobench_runner::spawned::Role;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A runtime that is known here: each is a variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its program, and the variant's name.
+    pub name: &'static str,
+    /// What a person does who has none.
+    pub remedy: &'static str,
+    /// What its instances share beside what all do.
+    pub shared: &'static str,
+}
+
+/// Every one of them.
+pub const KNOWN: [Known; 4] = [
+    Known { name: RUNC, remedy: "`apt install runc`", shared: "the host's kernel" },
+    Known { name: "crun", remedy: "`apt install crun`", shared: "the host's kernel" },
+    Known { name: "youki", remedy: "https://github.com/youki-dev/youki/releases", shared: "the host's kernel" },
+    Known {
+        name: RUNSC,
+        remedy: "`apt install runsc`",
+        shared: "nothing of a kernel but what the Sentry, a kernel of each container's own, asks of the host's",
+    },
+];
+
+/// What is left out of no run.
+pub const RUNC: &str = "runc";
+/// gVisor's.
+const RUNSC: &str = "runsc";
+/// How gVisor's Sentry catches system calls, best first.
+const PLATFORMS: [&str; 3] = ["systrap", "kvm", "ptrace"];
+/// Folder of the cache with the platforms that were found to work.
+const CACHE: &str = "oci";
+
+/// An installed runtime and how it is called.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// Which it is.
+    pub known: Known,
+    /// Its program's whole path.
+    pub program: PathBuf,
+    /// What it is told before any command.
+    pub flags: Vec<String>,
+    /// gVisor's platform.
+    pub platform: Option<String>,
+    /// What it said of platforms that do not work here.
+    pub notes: Vec<String>,
+}
+
+impl Runtime {
+    /// The runtime of a variant, found working here. Which of gVisor's platforms works is cached, because one that does
+    /// not may take seconds to be found out.
+    ///
+    /// # Errors
+    /// The fault of a variant that is none, or of a runtime that is missing or does not work.
+    pub fn find(ctx: &RunContext, variant: &str) -> Result<Runtime, Fault> {
+        let known = KNOWN.into_iter().find(|known| known.name == variant);
+        let known = known.ok_or_else(|| Fault::backend(format!("oci has no variant `{variant}`")))?;
+        let program = installed(known.name)
+            .ok_or_else(|| Fault::backend(format!("{} is not installed: {}", known.name, known.remedy)))?;
+        let runtime = Runtime { known, program, flags: Vec::new(), platform: None, notes: Vec::new() };
+        if known.name == RUNSC { runtime.with_platform(ctx) } else { Ok(runtime) }
+    }
+
+    /// What the process that it reports is to the agent: gVisor's is the Sentry, which ends as the guest did.
+    pub fn role(&self) -> Role {
+        if self.platform.is_some() { Role::Keeper } else { Role::Agent }
+    }
+
+    /// Its version, with the platform.
+    pub fn version(&self) -> String {
+        let out = Command::new(&self.program).arg("--version").output();
+        let text = out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+        // `runc version 1.1.5`, `runsc version release-2024`.
+        let version = text.lines().next().and_then(|line| line.split_whitespace().last()).unwrap_or("unknown");
+        match &self.platform {
+            Some(platform) => format!("{version} ({platform})"),
+            None => version.into(),
+        }
+    }
+
+    fn on(&self, platform: &str) -> Runtime {
+        let flags = [format!("--platform={platform}"), "--network=none".into(), "--host-uds=open".into()];
+        Runtime { flags: flags.into(), platform: Some(platform.into()), ..self.clone() }
+    }
+
+    fn with_platform(&self, ctx: &RunContext) -> Result<Runtime, Fault> {
+        let kernel = fs::read_to_string("/proc/version").unwrap_or_default();
+        let kvm = Path::new("/dev/kvm").exists();
+        let key = sha256_hex(format!("{} {kernel} {kvm}", self.version()).as_bytes());
+        let cached = ctx.cache.join(CACHE).join(format!("{RUNSC}-{}", &key[..16]));
+        let remembered = fs::read_to_string(&cached).unwrap_or_default();
+        let mut lines = remembered.lines();
+        if let Some(platform) = lines.next().filter(|line| PLATFORMS.contains(line)) {
+            return Ok(Runtime { notes: lines.map(String::from).collect(), ..self.on(platform) });
+        }
+        let mut notes = Vec::new();
+        for platform in PLATFORMS {
+            if platform == "kvm" && !kvm {
+                notes.push("gVisor's platform kvm is not used: there is no /dev/kvm".into());
+                continue;
+            }
+            match probe::try_one(ctx, &self.on(platform)) {
+                Ok(()) => {
+                    // Nothing is lost if it cannot be remembered but the time to try again.
+                    let text = format!("{platform}\n{}", notes.join("\n"));
+                    let _ = fs::create_dir_all(ctx.cache.join(CACHE)).and_then(|()| fs::write(&cached, text));
+                    return Ok(Runtime { notes, ..self.on(platform) });
+                }
+                Err(fault) => {
+                    notes.push(format!("gVisor's platform {platform} does not work here: {}", fault.message));
+                }
+            }
+        }
+        Err(Fault::backend(notes.join("; ")))
+    }
+}
