@@ -8,7 +8,9 @@ use isobench_runner::reap::COOKIE;
 use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role, Surroundings};
 use isobench_runner::{Attribution, Deadline, RunContext, Target, cgroup, owner};
 use serde_json::Value;
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +20,9 @@ use std::time::Duration;
 pub(crate) const CGROUP: &str = "isobench-oci-";
 /// Longest wait for `delete`, which has no process to wait for.
 const DELETE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Bytes that a container's bundle and a runtime's records of it surely fit into: 20 KiB by runc.
+const RECORDS: u64 = 64 << 10;
 
 /// Numbers the containers of this process: runtimes keep some names for the whole machine.
 static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -109,7 +114,12 @@ impl Boundary for Bundles {
             .map_err(|e| Fault::backend(format!("{name} cannot be started: {e}")))?;
         match run {
             None => return Err(deadline.fault(format!("{name} run"))),
-            Some(status) if !status.success() => return Err(failed(name, status, &origin.last_words())),
+            Some(status) if !status.success() => {
+                let fault = failed(name, status, &origin.last_words());
+                // Runtimes forget to say this of their records.
+                let full = format!("no space left in {}", self.folder.display());
+                return Err(if is_full(&self.folder) { fault.context(full) } else { fault });
+            }
             Some(_) => {}
         }
         let agent = container.pid().map_err(|e| e.to_string());
@@ -118,6 +128,16 @@ impl Boundary for Bundles {
             Ok(agent) => Ok(agent.within(container)),
             Err(e) => Err(Fault::backend(format!("{name} has run, but its container is not to be found: {e}"))),
         }
+    }
+}
+
+/// Whether there is no room in a folder for a bundle and a runtime's records.
+fn is_full(folder: &Path) -> bool {
+    let Ok(path) = CString::new(folder.as_os_str().as_bytes()) else { return false };
+    // SAFETY: all zeroes is a valid value of a C struct of numbers, and both pointers are valid.
+    unsafe {
+        let mut found: libc::statvfs = std::mem::zeroed();
+        libc::statvfs(path.as_ptr(), &mut found) == 0 && found.f_bavail.saturating_mul(found.f_bsize) < RECORDS
     }
 }
 
