@@ -74,6 +74,8 @@ pub fn all(places: &Places) -> Result<Vec<Line>> {
         cold("wasmtime/pooling/wasm/echo/small", Theirs::Beside("tuned"), Limit::AtMostUnder(1.1, 20_000.0)),
         cold("wasmtime/pooling-resident/wasm/echo/small", Theirs::Beside("tuned"), Limit::AtMost(1.1)),
         cold("bwrap/namespaces/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
+        cold("oci/runc/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
+        cold("docker/runc/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
     ];
     // The engines: the same artifact in Node.
     for workload in ["echo", "json", "render", "sha256", "nbody", "blur"] {

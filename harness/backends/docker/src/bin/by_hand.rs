@@ -1,18 +1,19 @@
 //! What an engineer would write who only wanted a container's cold start: the same crate, daemon, image, settings and
-//! socket, two clock readings, no traits, no phases, no names for failures.
+//! socket, two clock readings, no traits, no phases, no names for failures. Or `docker run` with the same settings from a
+//! shell.
 
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
-use isobench_docker::container::{CONNECT, GUEST, SOCKET, settings};
+use isobench_docker::container::{AGENT, CONNECT, FOLDER, GUEST, SOCKET, settings};
 use isobench_docker::variant::Variant;
 use isobench_docker::{Docker, Shared, connect, image_of};
 use isobench_guest::frame::{Kind, read_frame, write_frame};
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand};
+use isobench_runner::overhead::{self, ByHand, PLAIN};
 use isobench_runner::protocol::BlockRequest;
 use std::fs;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -27,6 +28,8 @@ struct Loop {
     folder: PathBuf,
     input: Vec<u8>,
     block: BlockRequest,
+    /// The daemon's socket, for the command line.
+    socket: PathBuf,
 }
 
 impl Loop {
@@ -41,7 +44,20 @@ impl Loop {
             folder: block.ctx.state.join("by-hand"),
             input: fs::read(&block.input).expect("the case's input"),
             block: block.clone(),
+            socket: shared.socket,
         }
+    }
+
+    /// From a connection to the first answer.
+    fn first_answer(&self, mut agent: UnixStream) {
+        agent.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut frame = Vec::new();
+        let limit = self.block.target.limits.frame_bytes as usize;
+        for awaited in [Kind::Up, Kind::Hello] {
+            assert_eq!(read_frame(&mut agent, limit, &mut frame).expect("a frame"), awaited);
+        }
+        write_frame(&mut agent, Kind::Call, &self.input).expect("sent");
+        assert_eq!(read_frame(&mut agent, limit, &mut frame).expect("a frame"), Kind::Answer);
     }
 }
 
@@ -64,15 +80,8 @@ impl ByHand for Loop {
             .block_on(async { tokio::time::timeout(PATIENCE, create_and_start).await })
             .expect("the daemon answers in time");
         // The container runs when `start` answers, and dials as its first act.
-        let (mut agent, _) = listener.accept().expect("a connection");
-        agent.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let mut frame = Vec::new();
-        let limit = limits.frame_bytes as usize;
-        for awaited in [Kind::Up, Kind::Hello] {
-            assert_eq!(read_frame(&mut agent, limit, &mut frame).expect("a frame"), awaited);
-        }
-        write_frame(&mut agent, Kind::Call, &self.input).expect("sent");
-        assert_eq!(read_frame(&mut agent, limit, &mut frame).expect("a frame"), Kind::Answer);
+        let (agent, _) = listener.accept().expect("a connection");
+        self.first_answer(agent);
 
         let took = before.elapsed();
         self.runtime.block_on(async {
@@ -86,6 +95,59 @@ impl ByHand for Loop {
     }
 }
 
+/// The same from a shell.
+struct Shell(Loop);
+
+impl Shell {
+    /// The settings of the API's request, as a person types them.
+    fn line(&self) -> String {
+        let Loop { image, args, folder, block, socket, .. } = &self.0;
+        let wanted = settings("", image, args, folder, &block.target.limits, Variant::ALL[0]);
+        let host = wanted.host_config.expect("it has one");
+        format!(
+            "exec docker --host unix://{} run --name {NAME} --user {} --runtime runc --network none --read-only \
+             --cap-drop ALL --security-opt no-new-privileges --log-driver none --memory {} --memory-swap {} \
+             --pids-limit {} --mount type=bind,source={},target={FOLDER},readonly --entrypoint {AGENT} {image} {}",
+            socket.display(),
+            wanted.user.expect("it has one"),
+            host.memory.expect("it has one"),
+            host.memory_swap.expect("it has one"),
+            host.pids_limit.expect("it has one"),
+            folder.display(),
+            args.join(" "),
+        )
+    }
+}
+
+/// The container that the command line makes.
+const NAME: &str = "isobench-by-hand";
+
+impl ByHand for Shell {
+    fn cold_start(&mut self) -> Duration {
+        let before = Instant::now();
+        fs::create_dir(&self.0.folder).expect("a folder");
+        let socket = self.0.folder.join(SOCKET);
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(self.line()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut shell = command.spawn().expect("a shell");
+        let (agent, _) = listener.accept().expect("a connection");
+        self.0.first_answer(agent);
+        let took = before.elapsed();
+        let docker = self.0.docker.clone();
+        self.0.runtime.block_on(async {
+            let force = RemoveContainerOptions { force: true, ..Default::default() };
+            docker.remove_container(NAME, Some(force)).await.expect("removed");
+        });
+        shell.wait().expect("the command's end");
+        fs::remove_file(socket).and_then(|()| fs::remove_dir(&self.0.folder)).expect("tidied up");
+        took
+    }
+}
+
 fn main() -> ExitCode {
-    overhead::main(&Docker, &|block| Box::new(Loop::new(block)))
+    overhead::main_of(
+        &Docker,
+        &[(PLAIN, &|block| Box::new(Loop::new(block))), ("shell", &|block| Box::new(Shell(Loop::new(block))))],
+    )
 }

@@ -1,20 +1,22 @@
-//! What an engineer would write who only wanted the cold start of a container: `runc run` from a shell on the same
-//! bundle, two clock readings, no traits, no phases, no deadlines.
+//! What an engineer would write who only wanted the cold start of a container: `runc run` on the same bundle, detached or
+//! from a shell in the foreground, two clock readings, no traits, no phases, no deadlines.
 
 use isobench_guest::frame::{Kind, read_frame, write_frame};
 use isobench_oci::Oci;
 use isobench_oci::container::Bundles;
 use isobench_oci::runtime::Runtime;
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand};
+use isobench_runner::overhead::{self, ByHand, PLAIN};
 use isobench_runner::protocol::BlockRequest;
 use isobench_runner::spawned::Surroundings;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 struct Loop {
+    /// `None` for a shell in the foreground.
+    program: Option<PathBuf>,
     bundles: Bundles,
     socket: PathBuf,
     frame: usize,
@@ -26,10 +28,15 @@ impl ByHand for Loop {
         let before = Instant::now();
         let listener = UnixListener::bind(&self.socket).expect("a socket");
         let mut container = self.bundles.bundle(&self.socket).expect("a bundle");
-        let mut command = Command::new("/bin/sh");
+        let mut command = Command::new(self.program.as_deref().unwrap_or(Path::new("/bin/sh")));
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // In the foreground, as a person would.
-        let mut shell = command.arg("-c").arg(container.shell_line()).spawn().expect("a shell");
+        let detached = self.program.is_some();
+        let command =
+            if detached { container.run(&mut command) } else { command.arg("-c").arg(container.shell_line()) };
+        let mut run = command.spawn().expect("a runtime");
+        if detached {
+            assert!(run.wait().expect("its end").success());
+        }
         let (mut stream, _) = listener.accept().expect("the agent");
         let mut buffer = Vec::new();
         let mut expect = |kind| {
@@ -44,21 +51,31 @@ impl ByHand for Loop {
         assert_eq!(answer, Kind::Answer);
         drop((stream, listener));
         std::fs::remove_file(&self.socket).expect("the socket's file");
-        shell.wait().expect("the container's end");
+        if !detached {
+            run.wait().expect("the container's end");
+        }
         container.clear().expect("tidied up");
         took
     }
 }
 
-fn main() -> ExitCode {
-    overhead::main(&Oci, &|block: &BlockRequest| {
+impl Loop {
+    fn new(block: &BlockRequest, detached: bool) -> Loop {
         let package = AgentPackage::pack(&block.ctx, &block.target).expect("an agent and a guest");
         let runtime = Runtime::find(&block.ctx, &block.target.variant).expect("a runtime");
-        Box::new(Loop {
+        Loop {
+            program: detached.then(|| runtime.program.clone()),
             bundles: Bundles::of(&block.ctx, &block.target, &package, runtime).expect("folders"),
             socket: block.ctx.state.join("hand.sock"),
             frame: block.target.limits.frame_bytes as usize,
             input: std::fs::read(&block.input).expect("the case's input"),
-        })
-    })
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    overhead::main_of(
+        &Oci,
+        &[(PLAIN, &|block| Box::new(Loop::new(block, true))), ("shell", &|block| Box::new(Loop::new(block, false)))],
+    )
 }
