@@ -108,8 +108,10 @@ fn every_misbehaviour_is_an_error_row_with_its_name() {
     checkout.fixture("wat-syntax", "", &[("guest.wat", "(module\n  (func\n    (i32.sub))")]);
     checkout.fixture("healthy", "", &[("guest.js", "export const handle = (r) => r;"), ("guest.wat", ECHO_WAT)]);
 
-    let backends = ["process/spawn/", "v8/fresh/", "wasmtime/pooling/"].iter().flat_map(|b| ["--only", b]);
-    let args: Vec<&str> = ["run", "--quick", "--seed", "1", "--budget", "1ms"].into_iter().chain(backends).collect();
+    // Every engine, bare and behind a boundary.
+    let backends = ["process/", "v8/", "quickjs/", "wasmtime/"].iter().flat_map(|b| ["--only", b]);
+    let usual = ["run", "--matrix", "--quick", "--seed", "1", "--budget", "1ms"];
+    let args: Vec<&str> = usual.into_iter().chain(backends).collect();
     let ran = checkout.run(&args);
     ran.expect(3).says("wat-syntax/guest.wat:3");
     checkout.assert_nothing_left();
@@ -137,10 +139,11 @@ fn every_misbehaviour_is_an_error_row_with_its_name() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // Two rows for each JS guest, three for each Wasm guest, and a cell of each row once more.
-    assert_eq!(run.cells.len(), 2 * (JS.len() + 1) + 3 * (wasm().len() + 2) + 3);
+    // Two engines for each JS guest, three for each Wasm guest, each bare and in a process, and of each of five rows a
+    // cell once more.
+    assert_eq!(run.cells.len(), 4 * (JS.len() + 1) + 6 * (wasm().len() + 2) + 5);
     let absent: Vec<_> = run.absent.iter().filter(|a| a.what.ends_with("/wat-syntax")).collect();
-    assert!(absent.len() == 3 && absent.iter().all(|a| a.reason.contains("guest.wat:3")), "{absent:?}");
+    assert!(absent.len() == 4 && absent.iter().all(|a| a.reason.contains("guest.wat:3")), "{absent:?}");
     assert!(page.contains("guest.wat:3"));
 }
 

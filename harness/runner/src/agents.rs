@@ -35,7 +35,7 @@ impl AgentPackage {
     pub fn pack(ctx: &RunContext, target: &Target) -> Result<AgentPackage, Fault> {
         let (program, guest) = match target.guest {
             Guest::Native => (target.artifact.clone(), None),
-            guest => (agent_program(ctx, guest)?, Some(prepared_guest(ctx, target)?)),
+            _ => (agent_program(ctx, engine(target)?)?, Some(prepared_guest(ctx, target)?)),
         };
         let stamp = format!("{} {} {:?}", program_stamp(&program)?, target.artifact_sha256, target.limits);
         Ok(AgentPackage {
@@ -62,9 +62,21 @@ impl AgentPackage {
     }
 }
 
-/// The agent that runs a kind of guest: `isobench-agent-js`, `isobench-agent-wasm`.
-pub fn agent_program(ctx: &RunContext, guest: Guest) -> Result<PathBuf, Fault> {
-    let path = ctx.programs.join(format!("isobench-agent-{guest}"));
+fn engine(target: &Target) -> Result<&str, Fault> {
+    let none = || Fault::new(FaultKind::Internal, format!("no engine is named for the {} guest", target.guest));
+    target.engine.as_deref().ok_or_else(none)
+}
+
+/// The agents that a backend misses for guests on their usual engines: a note for each, because native guests bring
+/// their own and a missing one costs its rows only.
+pub fn missing_agents(ctx: &RunContext) -> Vec<String> {
+    let usual = Guest::ALL.into_iter().filter_map(Guest::usual_engine);
+    usual.filter_map(|engine| agent_program(ctx, engine).err()).map(|fault| fault.message).collect()
+}
+
+/// The agent that holds an engine, for example `isobench-agent-v8`.
+pub fn agent_program(ctx: &RunContext, engine: &str) -> Result<PathBuf, Fault> {
+    let path = ctx.programs.join(format!("isobench-agent-{engine}"));
     if !path.is_file() {
         let message = format!("{} is missing: `make build` builds it", path.display());
         return Err(Fault::backend(message));
@@ -72,19 +84,20 @@ pub fn agent_program(ctx: &RunContext, guest: Guest) -> Result<PathBuf, Fault> {
     Ok(path)
 }
 
-/// The guest as it crosses boundaries: JS as it is, Wasm compiled once by the agent's own engine for CPU features that
-/// every boundary has. The same artifact is used bare, so that nothing is compiled behind one boundary only.
+/// The guest as it crosses boundaries: JS as it is, Wasm as the engine's agent prepares it. An engine that can compiles
+/// it once, for CPU features that every boundary has, and the same artifact is used bare, so that nothing is compiled
+/// behind one boundary only.
 pub fn prepared_guest(ctx: &RunContext, target: &Target) -> Result<PathBuf, Fault> {
     match target.guest {
-        Guest::Wasm => compiled_guest(ctx, target, &[]),
+        Guest::Wasm => compiled_guest(ctx, target, engine(target)?, &[]),
         _ => Ok(target.artifact.clone()),
     }
 }
 
-/// A Wasm guest compiled once by the agent's `prepare` with `options`. Options make another artifact than the one that
-/// crosses boundaries: for a variant that is another engine.
-pub fn compiled_guest(ctx: &RunContext, target: &Target, options: &[&str]) -> Result<PathBuf, Fault> {
-    let agent = agent_program(ctx, target.guest)?;
+/// A Wasm guest compiled once by the `prepare` of an engine's agent with `options`. Options make another artifact than
+/// the one that crosses boundaries: for a variant that differs in what is compiled.
+pub fn compiled_guest(ctx: &RunContext, target: &Target, engine: &str, options: &[&str]) -> Result<PathBuf, Fault> {
+    let agent = agent_program(ctx, engine)?;
     let stamp = format!("{} {} {options:?}", program_stamp(&agent)?, target.artifact_sha256);
     let key = sha256_hex(stamp.as_bytes());
     let path = ctx.cache.join("prepared").join(format!("{key}.cwasm"));

@@ -115,6 +115,9 @@ pub struct Target {
     pub variant: String,
     /// The artifact's kind.
     pub guest: Guest,
+    /// The engine that runs it behind a boundary: its agent is `isobench-agent-<engine>`. `None` for machine code. A
+    /// backend that is an engine itself does not look at it.
+    pub engine: Option<String>,
     /// The artifact: a JS module, a `.wasm` binary, or the workload's native agent program.
     pub artifact: PathBuf,
     /// Its SHA-256.

@@ -87,7 +87,8 @@ impl Fleet {
         };
         let mut runners = self.discover(options, say)?;
         // A backend none of whose cells is wanted is not asked: its probe may boot a guest.
-        let descriptions = runners.iter().map(|r| r.description.clone()).collect();
+        let descriptions: Vec<_> = runners.iter().map(|r| r.description.clone()).collect();
+        let engines = plan::engines(&descriptions);
         let conceivable = plan::cells_everywhere(descriptions, built, &options.filter, &options.plan);
         runners.retain(|r| conceivable.iter().any(|e| e.cell.backend == r.description.backend));
 
@@ -97,7 +98,7 @@ impl Fleet {
 
         let described: Vec<_> =
             runners.iter().map(|r| r.description.clone()).zip(availabilities.iter().cloned()).collect();
-        let (mut cells, absent) = plan::cells(&described, built, &options.filter, &options.plan);
+        let (mut cells, absent) = plan::cells(&described, &engines, built, &options.filter, &options.plan);
         for cell in &mut cells {
             cell.side = self.side;
             if options.plan.order == Order::Sequential {

@@ -1,15 +1,16 @@
 //! Which cells there are, and what a visit to each does.
 
 pub mod load;
+mod rows;
+
+pub use rows::engines;
 
 use crate::experiments::FOOTPRINT_STEPS;
 use crate::guests::{Artifact, Built};
 use crate::protocol::{Series, Visit};
 use isobench_core::load::Rates;
 use isobench_core::run::{Absent, Plan};
-use isobench_core::{
-    Availability, Cell, CellEntry, Description, Experiment, Flag, Limits, Side, VariantInfo, Workload,
-};
+use isobench_core::{Availability, Cell, CellEntry, Description, EngineInfo, Experiment, Flag, Limits, Side, Workload};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,9 +45,11 @@ impl Filter {
     }
 }
 
-/// Every cell that can run here and is wanted, and every pair that cannot, with its reason.
+/// Every cell that can run here and is wanted, and every pair that cannot, with its reason. `engines` are those that
+/// can be carried behind boundaries: a matrix has a column for each.
 pub fn cells(
     backends: &[(Description, Availability)],
+    engines: &[EngineInfo],
     workloads: &[Built],
     filter: &Filter,
     plan: &Plan,
@@ -54,56 +57,50 @@ pub fn cells(
     let mut entries: Vec<CellEntry> = Vec::new();
     let mut absent = Vec::new();
     for (description, availability) in backends {
-        let rungs = |variant: &&VariantInfo| variant.quick || !plan.quick || filter.names(&description.backend);
-        for variant in description.variants.iter().filter(rungs) {
-            let why_absent = availability.why_absent(&variant.name);
-            let mut missed = false;
-            for &guest in &variant.guests {
-                for built in workloads {
-                    let what = format!("{}/{}/{guest}/{}", description.backend, variant.name, built.workload.name);
-                    if let Some(Err(reason)) = built.artifacts.get(&guest) {
-                        if filter.wants(&format!("{what}/")) {
-                            absent.push(Absent { what, reason: reason.clone() });
-                        }
-                        continue;
+        for (variant, guest, engine) in rows::rows(description, engines, filter, plan) {
+            for built in workloads {
+                let what = format!("{}/{}/{guest}/{}", description.backend, variant.name, built.workload.name);
+                if let Some(Err(reason)) = built.artifacts.get(&guest) {
+                    if engine.is_none() && filter.wants(&format!("{what}/")) {
+                        absent.push(Absent { what, reason: reason.clone() });
                     }
-                    if !built.artifacts.contains_key(&guest) || !availability.is_available() {
-                        continue;
-                    }
-                    for case in wanted_cases(built, filter) {
-                        let cell = Cell {
-                            backend: description.backend.clone(),
-                            variant: variant.name.clone(),
-                            guest,
-                            engine: None,
-                            workload: built.workload.name.clone(),
-                            case,
-                        };
-                        let under_load = plan.load.is_none() || load::wants(filter, &cell);
-                        if !filter.wants(&cell.to_string()) || !under_load {
-                            continue;
-                        }
-                        if why_absent.is_some() {
-                            missed = true;
-                        } else {
-                            let experiments = experiments(&cell, plan);
-                            let flags = availability.is_emulated().then_some(Flag::Emulated).into_iter().collect();
-                            entries.push(CellEntry {
-                                id: entries.len() as u32,
-                                cell,
-                                side: None,
-                                experiments,
-                                blocks: 0,
-                                flags,
-                                faults: Vec::new(),
-                            });
-                        }
-                    }
+                    continue;
                 }
-            }
-            if let (true, Some(reason)) = (missed, why_absent) {
-                let what = format!("{}/{}", description.backend, variant.name);
-                absent.push(Absent { what, reason: reason.into() });
+                if !built.artifacts.contains_key(&guest) || !availability.is_available() {
+                    continue;
+                }
+                for case in wanted_cases(built, filter) {
+                    let cell = Cell {
+                        backend: description.backend.clone(),
+                        variant: variant.name.clone(),
+                        guest,
+                        engine: engine.clone(),
+                        workload: built.workload.name.clone(),
+                        case,
+                    };
+                    let under_load = plan.load.is_none() || load::wants(filter, &cell);
+                    if !filter.wants(&cell.to_string()) || !under_load {
+                        continue;
+                    }
+                    if let Some(reason) = availability.why_absent(&variant.name) {
+                        let missing = Absent { what: cell.row(), reason: reason.into() };
+                        if !absent.contains(&missing) {
+                            absent.push(missing);
+                        }
+                        continue;
+                    }
+                    let experiments = experiments(&cell, plan);
+                    let flags = availability.is_emulated().then_some(Flag::Emulated).into_iter().collect();
+                    entries.push(CellEntry {
+                        id: entries.len() as u32,
+                        cell,
+                        side: None,
+                        experiments,
+                        blocks: 0,
+                        flags,
+                        faults: Vec::new(),
+                    });
+                }
             }
         }
     }
@@ -142,8 +139,9 @@ pub fn cells_everywhere(
         notes: Vec::new(),
         absent: BTreeMap::new(),
     };
+    let engines = engines(&descriptions);
     let backends: Vec<_> = descriptions.into_iter().map(|d| (d, available())).collect();
-    cells(&backends, workloads, filter, plan).0
+    cells(&backends, &engines, workloads, filter, plan).0
 }
 
 /// The workload as if each of its guests had been built: enough where only names are wanted.
@@ -280,7 +278,7 @@ pub fn block_deadline(visit: &Visit, limits: &Limits, emulated: bool) -> Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use isobench_core::{Guest, Model};
+    use isobench_core::{Guest, Model, VariantInfo};
 
     #[test]
     fn a_variant_that_cannot_run_here_is_absent_once_where_it_is_wanted() {
@@ -312,7 +310,7 @@ mod tests {
         let planned = |only: &[&str]| {
             let filter = Filter { only: only.iter().map(ToString::to_string).collect(), ..Filter::default() };
             let backends = [(description.clone(), availability.clone())];
-            cells(&backends, &[as_if_built(workload.clone())], &filter, &Plan::default())
+            cells(&backends, &[], &[as_if_built(workload.clone())], &filter, &Plan::default())
         };
         let (entries, absent) = planned(&[]);
         assert!(!entries.is_empty() && entries.iter().all(|e| e.cell.variant == "runc"));

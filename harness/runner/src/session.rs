@@ -241,6 +241,7 @@ impl Session {
                 workload: cell.workload.clone(),
                 variant: cell.variant.clone(),
                 guest: cell.guest,
+                engine: cell.engine.clone().or_else(|| cell.guest.usual_engine().map(Into::into)),
                 artifact: artifact.path.clone(),
                 artifact_sha256: artifact.sha256.clone(),
                 limits: built.workload.limits.clone(),

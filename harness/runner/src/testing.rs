@@ -130,7 +130,7 @@ impl TestBed {
 
     /// Whether the agent for a kind of guest has been built; if not, as [`TestBed::available`].
     pub fn has_agent(&self, guest: Guest) -> bool {
-        let agent = crate::agents::agent_program(&self.context(), guest);
+        let agent = crate::agents::agent_program(&self.context(), guest.usual_engine().unwrap_or_default());
         if let Err(fault) = &agent {
             skip(fault);
         }
@@ -163,6 +163,7 @@ impl TestBed {
                 workload: "fixture".into(),
                 variant: variant.into(),
                 guest,
+                engine: guest.usual_engine().map(Into::into),
                 artifact: artifact.into(),
                 artifact_sha256: sha256_hex(&fs::read(artifact).expect("the artifact")),
                 limits: Limits::default(),

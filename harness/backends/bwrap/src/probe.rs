@@ -2,7 +2,7 @@
 
 use crate::filter::Filter;
 use crate::sandbox;
-use isobench_core::{Availability, Guest};
+use isobench_core::Availability;
 use isobench_runner::RunContext;
 use isobench_runner::agents;
 use std::collections::BTreeMap;
@@ -26,12 +26,10 @@ pub(crate) fn probe(ctx: &RunContext) -> Availability {
              exist; containers often forbid them (or run isobench as root)",
         );
     }
-    // Native guests bring their own agent, so a missing one costs its rows only.
-    let missing = [Guest::Wasm, Guest::Js].map(|guest| agents::agent_program(ctx, guest).err());
     Availability::Available {
         versions: [("bubblewrap".into(), version(&bwrap).unwrap_or_else(|reason| reason))].into(),
         emulated: false,
-        notes: missing.into_iter().flatten().map(|fault| fault.message).collect(),
+        notes: agents::missing_agents(ctx),
         absent: BTreeMap::new(),
     }
 }

@@ -141,6 +141,7 @@ impl Chosen {
             workload: "probe".into(),
             variant: variant.name.into(),
             guest: Guest::Native,
+            engine: None,
             artifact: program,
             artifact_sha256: String::new(),
             limits: Limits::default(),

@@ -50,12 +50,10 @@ impl Backend for Process {
     }
 
     fn probe(&self, ctx: &RunContext) -> Availability {
-        // Native guests bring their own agent, so a missing one costs its rows only.
-        let missing = [Guest::Wasm, Guest::Js].map(|guest| agents::agent_program(ctx, guest).err());
         Availability::Available {
             versions: [("isobench agent".into(), env!("CARGO_PKG_VERSION").into())].into(),
             emulated: false,
-            notes: missing.into_iter().flatten().map(|fault| fault.message).collect(),
+            notes: agents::missing_agents(ctx),
             absent: BTreeMap::new(),
         }
     }

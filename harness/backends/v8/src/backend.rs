@@ -4,7 +4,7 @@ use crate::boundary::Boundary;
 use crate::code::Code;
 use crate::engine::{self, Compilers};
 use crate::variant::Variant;
-use isobench_core::{Availability, Description, Fault, Limits, Model};
+use isobench_core::{Availability, Description, EngineInfo, Fault, Guest, Limits, Model};
 use isobench_runner::stopwatch::{Deadline, Phases};
 use isobench_runner::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target};
 use std::collections::BTreeMap;
@@ -24,7 +24,11 @@ impl Backend for V8 {
             in_process: true,
             hidden: false,
             footprint_instances: FOOTPRINT_INSTANCES,
-            engines: Vec::new(),
+            engines: vec![EngineInfo {
+                name: "v8".into(),
+                guests: vec![Guest::Js, Guest::Wasm],
+                variant: "fresh".into(),
+            }],
         }
     }
 

@@ -31,7 +31,7 @@ impl Agent {
         let path = dir.path().join("guest.js");
         std::fs::write(&path, guest).expect("the guest");
         let listener = Listener::bind(dir.path().join("s")).expect("a socket");
-        let child = Command::new(env!("CARGO_BIN_EXE_isobench-agent-js"))
+        let child = Command::new(env!("CARGO_BIN_EXE_isobench-agent-v8"))
             .arg("--connect")
             .arg(format!("unix:{}", listener.path().display()))
             .arg("--guest")

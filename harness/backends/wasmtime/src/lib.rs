@@ -3,13 +3,15 @@
 //! - [`variant`]: the rungs of the ladder;
 //! - [`engine`]: the settings, the same for the runner, the agent and the hand-written loop;
 //! - [`module`]: modules and instances under the workload contract, shared by the runner and the agent;
+//! - [`agent`]: what its agents do;
 //! - [`Wasmtime`]: the backend, whose instances live in the runner process.
 
+pub mod agent;
 pub mod engine;
 pub mod module;
 pub mod variant;
 
-use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model};
+use isobench_core::{Availability, Description, EngineInfo, Fault, FaultKind, Guest, Model};
 use isobench_guest::fault::AgentFault;
 use isobench_runner::{
     Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target, agents,
@@ -21,6 +23,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use variant::Variant;
 use wasmtime::{Engine, Linker, Module, PoolingAllocationConfig, Store};
+
+/// What its agents are called after.
+const ENGINE: &str = "wasmtime";
+const WINCH: &str = "winch";
 
 /// The smallest module: its magic and version. Loading it checks the processor against what modules are compiled for.
 const EMPTY_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
@@ -37,12 +43,18 @@ impl Backend for Wasmtime {
             in_process: true,
             hidden: false,
             footprint_instances: 256,
-            engines: Vec::new(),
+            engines: [(ENGINE, Variant::Pooling), (WINCH, Variant::Winch)]
+                .map(|(name, variant)| EngineInfo {
+                    name: name.into(),
+                    guests: vec![Guest::Wasm],
+                    variant: variant.name().into(),
+                })
+                .into(),
         }
     }
 
     fn probe(&self, ctx: &RunContext) -> Availability {
-        if let Err(fault) = agents::agent_program(ctx, Guest::Wasm) {
+        if let Err(fault) = agents::agent_program(ctx, ENGINE) {
             return Availability::unavailable(fault.message, "build isobench's programs: `make build`");
         }
         let started = engine::engine(Variant::Pooling, engine::RUNNER_SLOTS).and_then(|engine| {
@@ -97,8 +109,9 @@ impl Prepared for Opened {
         // The artifact that crosses boundaries, made by the agent's engine: what is timed bare is what is timed there.
         // A rung that compiles by itself gets its guest checked by this, as a platform checks what is uploaded to it.
         let compiled = match variant.compiled_as() {
-            Variant::Pooling => agents::prepared_guest(ctx, target)?,
-            other => agents::compiled_guest(ctx, target, &[other.name()])?,
+            Variant::Pooling => agents::compiled_guest(ctx, target, ENGINE, &[])?,
+            Variant::Winch => agents::compiled_guest(ctx, target, WINCH, &[])?,
+            other => agents::compiled_guest(ctx, target, ENGINE, &[other.name()])?,
         };
         engine::beat(&engine);
         let code = match variant {

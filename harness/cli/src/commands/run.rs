@@ -35,6 +35,12 @@ pub struct Args {
     /// Small cases only, footprint and throughput on `echo` only
     #[arg(long)]
     quick: bool,
+    /// Boundaries × engines: the same guests on every engine, bare and behind every boundary
+    ///
+    /// Adds the page matrix.html: what each boundary alone adds, and what each engine makes of it. `--only /echo/` for a
+    /// first look.
+    #[arg(long)]
+    matrix: bool,
     /// Only cells whose name contains PATTERN (may be given several times)
     #[arg(long, value_name = "PATTERN")]
     only: Vec<String>,
@@ -77,6 +83,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             seed,
             order: Order::Shuffled,
             quick: args.quick,
+            matrix: args.matrix,
             budget_ms: Some(budget.as_millis() as u64),
             only: args.only.clone(),
             skip: args.skip.clone(),

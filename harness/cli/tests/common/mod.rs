@@ -39,7 +39,7 @@ impl Checkout {
 
     /// A checkout with the harness, the programs and the cache of this one, and no workload yet.
     pub fn real() -> Checkout {
-        for backend in ["process", "v8", "wasmtime", "docker", "qemu"] {
+        for backend in ["process", "v8", "quickjs", "wasmtime", "docker", "qemu"] {
             program(&format!("isobench-runner-{backend}"));
         }
         let dir = folder(&["workloads", "state", "tmp"]);

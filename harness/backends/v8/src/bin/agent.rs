@@ -1,4 +1,6 @@
-//! The agent for JS guests behind other boundaries: the same engine in the same configuration, and the frame protocol.
+//! The agent for guests on V8 behind other boundaries: the same engine in the same configuration, and the frame protocol.
+//!
+//! `isobench-agent-v8 prepare SOURCE DESTINATION` copies a Wasm module: V8 compiles where it runs, bare as well.
 
 use isobench_core::{Fault, FaultKind, Guest, Limits};
 use isobench_guest::agent::{self, Args};
@@ -7,32 +9,57 @@ use isobench_runner::stopwatch::Deadline;
 use isobench_v8::engine::{self, Compilers};
 use isobench_v8::{Boundary, Code};
 use std::ffi::c_char;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// What a Wasm module begins with, and no text does.
+const WASM_MAGIC: [u8; 4] = *b"\0asm";
+
 fn main() -> ExitCode {
-    agent::serve(&format!("js v8 {}", engine::version()), |args| load(args).map_err(by_name))
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    match &args[..] {
+        [command, source, destination] if command == "prepare" => match std::fs::copy(source, destination) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => agent::serve(&format!("v8 {}", engine::version()), |args| load(args).map_err(by_name)),
+    }
 }
 
-fn load(args: &Args) -> Result<Js, Fault> {
+fn load(args: &Args) -> Result<V8, Fault> {
     // So that `wake` can still set one; V8 forbids that by default against attackers in the process.
     v8::V8::set_flags_from_string("--no-freeze-flags-after-init");
     engine::initialise(args.memory, Compilers::All, last_words)?;
-    let missing = || Fault::new(FaultKind::InvalidGuest, "--guest is missing: the JS module to run");
-    let code = Code::read(Guest::Js, args.guest.as_ref().ok_or_else(missing)?)?;
+    let missing = || Fault::new(FaultKind::InvalidGuest, "--guest is missing: the JS or Wasm module to run");
+    let path = args.guest.as_ref().ok_or_else(missing)?;
+    let code = Code::read(kind(path)?, path)?;
     let limits = Limits { memory_bytes: args.memory, frame_bytes: args.frame as u64, ..Limits::default() };
     let mut boundary = Boundary::create(&limits);
     // The host has a deadline for the start and ends the boundary; an agent is told that of calls only.
     boundary.load(&code, None)?;
-    Ok(Js { boundary, deadline: args.deadline })
+    Ok(V8 { boundary, deadline: args.deadline })
 }
 
-struct Js {
+/// The kind of a guest by its first bytes: behind a boundary its file has no telling name.
+fn kind(path: &Path) -> Result<Guest, Fault> {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(WASM_MAGIC.len() as u64).read_to_end(&mut start));
+    read.map_err(|e| Fault::new(FaultKind::InvalidGuest, format!("{}: {e}", path.display())))?;
+    Ok(if start == WASM_MAGIC { Guest::Wasm } else { Guest::Js })
+}
+
+struct V8 {
     boundary: Boundary,
     deadline: Duration,
 }
 
-impl agent::Guest for Js {
+impl agent::Guest for V8 {
     fn handle(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentFault> {
         self.boundary.call(request, Deadline::after(self.deadline)).map_err(by_name)
     }
