@@ -40,9 +40,7 @@ pub(crate) fn probe(ctx: &RunContext) -> Availability {
         let reasons: Vec<String> = absent.into_values().collect();
         return Availability::unavailable(reasons.join("; "), "install runc as root: `apt install runc`");
     }
-    // Native guests bring their own agent, so a missing one costs its rows only.
-    let missing = [Guest::Wasm, Guest::Js].map(|guest| agents::agent_program(ctx, guest).err());
-    notes.extend(missing.into_iter().flatten().map(|fault| fault.message));
+    notes.extend(agents::missing_agents(ctx));
     Availability::Available { versions, emulated: false, notes, absent }
 }
 
@@ -53,6 +51,7 @@ pub(crate) fn try_one(ctx: &RunContext, runtime: &Runtime) -> Result<(), Fault> 
         workload: "probe".into(),
         variant: runtime.known.name.into(),
         guest: Guest::Native,
+        engine: None,
         artifact: ctx.programs.join("isobench-runner-oci"),
         artifact_sha256: String::new(),
         limits: Limits::default(),
