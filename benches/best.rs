@@ -11,7 +11,7 @@ mod node;
 
 use anyhow::{Context, Result, bail};
 use isobench_core::run::{Order, Plan};
-use isobench_core::{CellId, Record};
+use isobench_core::{CellId, Flag, Record};
 use isobench_report::units;
 use isobench_runner::client::INTERRUPTED;
 use isobench_runner::overhead::{self, OverheadAnswer, OverheadRequest, Task};
@@ -32,6 +32,8 @@ const BLOCKS: u32 = 12;
 const STARTS: (u32, u32) = (31, 10);
 /// Pairs in a process that has both sides, of models whose start takes microseconds, and of any other.
 const PAIRS: (u32, u32) = (301, 11);
+/// Either where the processor is emulated: a boot takes seconds.
+const EMULATED: u32 = 3;
 /// A warm series: until a compiler that runs beside it should be done.
 const SERIES: Series = Series { min_calls: 100, min_ms: 300, max_calls: 50_000, max_ms: 1_000 };
 
@@ -167,7 +169,11 @@ impl Bench {
     }
 
     fn many(&self, id: CellId, (in_process, other): (u32, u32)) -> u32 {
-        if self.session.in_process(id) { in_process } else { other }
+        match self.session.in_process(id) {
+            true => in_process,
+            false if self.session.entry(id).flags.contains(&Flag::Emulated) => EMULATED,
+            false => other,
+        }
     }
 
     fn cell(&self, name: &str) -> Result<CellId> {

@@ -69,6 +69,8 @@ pub fn all(places: &Places) -> Result<Vec<Line>> {
         cold("v8/snapshot/js/render/small", cell("v8/fresh/js/render/small"), Limit::AtMost(0.7)),
         cold(&of_largest("code-cache"), Theirs::Cell(of_largest("fresh")), Limit::Reported),
         cold("process/zygote/native/echo/small", cell("process/spawn/native/echo/small"), Limit::AtMost(0.5)),
+        cold("qemu/boot-minimal/native/echo/small", cell("qemu/boot/native/echo/small"), Limit::AtMost(0.5)),
+        cold("qemu/restore/native/echo/small", cell("qemu/boot/native/echo/small"), Limit::AtMost(0.2)),
         // The best rungs: the same by hand, as its own experts set it up.
         cold("v8/snapshot/js/echo/small", Theirs::Alone("plain"), Limit::AtMost(1.1)),
         cold("wasmtime/pooling/wasm/echo/small", Theirs::Beside("tuned"), Limit::AtMostUnder(1.1, 20_000.0)),
@@ -76,6 +78,7 @@ pub fn all(places: &Places) -> Result<Vec<Line>> {
         cold("bwrap/namespaces/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
         cold("oci/runc/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
         cold("docker/runc/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
+        cold("qemu/boot/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
     ];
     // The engines: the same artifact in Node.
     for workload in ["echo", "json", "render", "sha256", "nbody", "blur"] {
