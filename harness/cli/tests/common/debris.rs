@@ -87,12 +87,12 @@ impl Tracks {
         files.any(|file| fs::read(file).is_ok_and(|text| String::from_utf8_lossy(&text).contains(word)))
     }
 
-    /// The cgroups of private daemons: each is named after the owner, which is a process of the run.
+    /// The cgroups of containers: each tree is named after a backend and the owner, which is a process of the run.
     pub fn note_cgroups(&mut self) {
         let owners: BTreeSet<u32> = reap::with_cookie(&self.state).into_iter().collect();
         let is_ours = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let tag = name.strip_prefix("isobench-docker-").and_then(|tag| tag.split('-').next()?.parse().ok());
+            let tag = name.strip_prefix("isobench-").and_then(|rest| rest.split('-').nth(1)?.parse().ok());
             tag.is_some_and(|pid| owners.contains(&pid))
         };
         let root = Path::new("/sys/fs/cgroup");

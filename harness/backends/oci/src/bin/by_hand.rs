@@ -51,9 +51,7 @@ impl ByHand for Loop {
         assert_eq!(answer, Kind::Answer);
         drop((stream, listener));
         std::fs::remove_file(&self.socket).expect("the socket's file");
-        if !detached {
-            run.wait().expect("the container's end");
-        }
+        run.wait().expect("the container's end, in the foreground");
         container.clear().expect("tidied up");
         took
     }
