@@ -88,13 +88,14 @@ impl Estimate {
     /// errors (Zou and Donner, "Construction of Confidence Limits About Effect Measures: A General Approach", Statistics
     /// in Medicine 27, 2008, (5) and (6)). Unlike the interval of the rank-sum test it does not take both to scatter
     /// alike: a container's blocks differ by more than a whole start of what it is held against. `tests/coverage` has
-    /// both. Otherwise the range that the ends of the two leave open, which claims nothing.
+    /// both. Otherwise the range that the ends of the two leave open, which claims nothing; none where one side is a
+    /// single block, which leaves everything open.
     pub fn minus(self, base: Estimate) -> Estimate {
         let value = self.value - base.value;
         let ends = |e: Estimate| e.spread.map_or((e.value, e.value), Spread::ends);
         let ((low, high), (base_low, base_high)) = (ends(self), ends(base));
         let spread = match (self.spread, base.spread) {
-            (None, None) => None,
+            (None, _) | (_, None) => None,
             (Some(Spread::Interval { .. }), Some(Spread::Interval { .. })) => Some(Spread::Interval {
                 low: value - (self.value - low).hypot(base_high - base.value),
                 high: value + (high - self.value).hypot(base.value - base_low),

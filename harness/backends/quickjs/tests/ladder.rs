@@ -98,7 +98,7 @@ fn a_canary_is_found_nowhere(variant: &str, deployment: &dyn Deployment) {
 /// What the fault of one instance does to its neighbours.
 fn neighbours_live_with_a_rascal(variant: &str, deployment: &dyn Deployment) {
     let call = |instance: &mut Box<dyn Instance>, what: u8| -> Result<Vec<u8>, Fault> {
-        instance.call(&[what], Deadline::after(Duration::from_millis(if what % 2 == 0 { 20_000 } else { 50 })))
+        instance.call(&[what], Deadline::after(Duration::from_millis(if what.is_multiple_of(2) { 20_000 } else { 50 })))
     };
     let (mut rascal, mut neighbour) = (start(deployment), start(deployment));
     for what in [1, 3] {
