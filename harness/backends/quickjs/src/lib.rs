@@ -7,7 +7,7 @@
 //! | `host` | a runtime with its guard, and the one that contexts of a thread share |
 //! | `guard` | the memory limit and the deadline |
 //! | `stop` | why a guest stopped, and what it threw |
-//! | `text` | `TextEncoder` and `TextDecoder` |
+//! | `text`, `utf8` | `TextEncoder` and `TextDecoder` |
 //! | `variant` | the ladder |
 //! | [`backend`] | all of it behind the harness's traits |
 //!
@@ -21,6 +21,7 @@ mod guard;
 mod host;
 mod stop;
 mod text;
+mod utf8;
 mod variant;
 
 pub use backend::QuickJs;

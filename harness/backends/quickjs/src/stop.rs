@@ -32,6 +32,9 @@ impl From<Fault> for Stop {
 /// What QuickJS says when it has no memory: that, what it says where that does not fit, or nothing.
 const NO_MEMORY: [&str; 3] = ["out of memory", "Invalid error message", ""];
 
+/// What QuickJS says of an import, before the module's name.
+const NO_MODULE: &str = "could not load module ";
+
 /// What the context has thrown last, in the file `guest`.
 pub(crate) fn caught(ctx: &Ctx<'_>, guest: &str, kind: FaultKind) -> Stop {
     let thrown = ctx.catch();
@@ -41,7 +44,13 @@ pub(crate) fn caught(ctx: &Ctx<'_>, guest: &str, kind: FaultKind) -> Stop {
         let [name, message, stack] = ["name", "message", "stack"].map(|key| property(&thrown, key));
         no_memory = name == "InternalError" && NO_MEMORY.contains(&message.as_str());
         let place = line(&stack, guest).map(|line| format!("{guest}:{line}")).unwrap_or_else(|| guest.into());
-        format!("{place}: {name}: {message}")
+        match message.strip_prefix(NO_MODULE) {
+            // Before the guest runs: it says this itself where it likes.
+            Some(module) if kind == FaultKind::InvalidGuest => {
+                format!("{place}: imports {module}: a guest is one file without imports; bundle it")
+            }
+            _ => format!("{place}: {name}: {message}"),
+        }
     } else {
         format!("{guest}: threw {}", plain(&thrown))
     };

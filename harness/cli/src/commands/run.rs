@@ -38,7 +38,7 @@ pub struct Args {
     /// Boundaries × engines: the same guests on every engine, bare and behind every boundary
     ///
     /// Adds the page matrix.html: what each boundary alone adds, and what each engine makes of it. `--only /echo/` for a
-    /// first look.
+    /// first look, `--only process/` for one boundary's row, `--only quickjs/` for one engine's column.
     #[arg(long)]
     matrix: bool,
     /// Only cells whose name contains PATTERN (may be given several times)

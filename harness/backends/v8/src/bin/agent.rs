@@ -21,15 +21,24 @@ const WASM_MAGIC: [u8; 4] = *b"\0asm";
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     match &args[..] {
-        [command, source, destination] if command == "prepare" => match std::fs::copy(source, destination) {
-            Ok(_) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
+        [command, source, destination] if command == "prepare" => {
+            match prepare(source.as_ref(), destination.as_ref()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(message) => {
+                    eprintln!("{message}");
+                    ExitCode::FAILURE
+                }
             }
-        },
+        }
         _ => agent::serve(&format!("v8 {}", engine::version()), |args| load(args).map_err(by_name)),
     }
+}
+
+fn prepare(source: &Path, destination: &Path) -> Result<(), String> {
+    if kind(source).map_err(|fault| fault.message)? != Guest::Wasm {
+        return Err("not a valid Wasm module: it does not begin like one".into());
+    }
+    std::fs::copy(source, destination).map(|_| ()).map_err(|e| e.to_string())
 }
 
 fn load(args: &Args) -> Result<V8, Fault> {
