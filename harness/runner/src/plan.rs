@@ -79,7 +79,7 @@ pub fn cells(
                         case,
                     };
                     let under_load = plan.load.is_none() || load::wants(filter, &cell);
-                    if !filter.wants(&cell.to_string()) || !under_load {
+                    if !filter.wants(&cell.to_string()) || !under_load || too_slow(&cell, availability, filter, plan) {
                         continue;
                     }
                     if let Some(reason) = availability.why_absent(&variant.name) {
@@ -105,6 +105,13 @@ pub fn cells(
         }
     }
     (entries, absent)
+}
+
+/// A quick run does not wait for emulated machines to compute, which compares with nothing: they have the headline
+/// workload, unless their backend or the workload is asked for by name.
+fn too_slow(cell: &Cell, availability: &Availability, filter: &Filter, plan: &Plan) -> bool {
+    let named = filter.names(&cell.backend) || filter.only.iter().any(|p| p.contains(&cell.workload));
+    plan.quick && availability.is_emulated() && cell.workload != HEADLINE_WORKLOAD && !named
 }
 
 /// The cells to be measured twice (A/A): of every row that is not emulated one, on the headline workload where it has
@@ -316,5 +323,31 @@ mod tests {
         assert!(!entries.is_empty() && entries.iter().all(|e| e.cell.variant == "runc"));
         assert_eq!(absent, [Absent { what: "oci/youki".into(), reason: "it is not installed".into() }]);
         assert_eq!(planned(&["runc"]).1, []);
+    }
+
+    #[test]
+    fn a_quick_run_spares_emulated_machines_what_is_not_asked_for() {
+        let cell = |workload: &str| Cell {
+            backend: "qemu".into(),
+            variant: "boot".into(),
+            guest: Guest::Wasm,
+            engine: None,
+            workload: workload.into(),
+            case: "small".into(),
+        };
+        let emulated = |emulated| Availability::Available {
+            versions: BTreeMap::new(),
+            emulated,
+            notes: Vec::new(),
+            absent: BTreeMap::new(),
+        };
+        let only = |only: &[&str]| Filter { only: only.iter().map(|p| (*p).into()).collect(), ..Filter::default() };
+        let quick = Plan { quick: true, ..Plan::default() };
+        assert!(too_slow(&cell("json"), &emulated(true), &only(&[]), &quick));
+        assert!(!too_slow(&cell(HEADLINE_WORKLOAD), &emulated(true), &only(&[]), &quick));
+        assert!(!too_slow(&cell("json"), &emulated(false), &only(&[]), &quick));
+        assert!(!too_slow(&cell("json"), &emulated(true), &only(&[]), &Plan::default()));
+        assert!(!too_slow(&cell("json"), &emulated(true), &only(&["qemu/"]), &quick));
+        assert!(!too_slow(&cell("json"), &emulated(true), &only(&["/json/"]), &quick));
     }
 }

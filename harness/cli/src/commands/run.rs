@@ -32,7 +32,7 @@ const FULL_BLOCKS: u32 = 100;
 /// a cell that fails becomes an error row, and the run goes on. Ctrl-C keeps what was measured and writes the report.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Small cases only, footprint and throughput on `echo` only
+    /// Small cases only, footprint and throughput on `echo` only, and emulated machines on `echo` only
     #[arg(long)]
     quick: bool,
     /// Boundaries × engines: the same guests on every engine, bare and behind every boundary
