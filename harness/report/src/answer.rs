@@ -176,11 +176,16 @@ fn emulated(table: &Table, lead: Option<Guest>) -> Option<String> {
     // The guest of the first sentence, if it ran.
     rows.sort_by_key(|row| (Some(row.guest()) != lead, !row.usual));
     let shown = rows.first()?;
-    let mut names: Vec<String> = rows.iter().map(|row| format!("`{}`", row.name())).collect();
-    names.dedup();
+    let mut names: Vec<String> = Vec::new();
+    for name in rows.iter().map(|row| format!("`{}`", row.name())) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let of_them = if names.len() > 1 { format!(" on {}", names[0]) } else { String::new() };
     Some(format!(
-        "{} ran on an emulated processor (first `{}` in {}, {} guest): not comparable with a real one, and left out of \
-         the sentences above.",
+        "{} ran on an emulated processor (first `{}` in {}{of_them}, {} guest): not comparable with a real one, and left \
+         out of the sentences above.",
         list(&names),
         table.workload,
         units::time(shown.cold_start()?.value),

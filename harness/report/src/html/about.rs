@@ -95,7 +95,7 @@ fn versions(backends: &[BackendEntry]) -> Markup {
                         Availability::Unavailable { reason, .. } => { "cannot run here: " (prose(reason)) },
                     } }
                     td.text { @for variant in &entry.description.variants {
-                        code { (variant.name) } ": " (variant.shared) br;
+                        code { (variant.name) } ": " (prose(&variant.shared)) br;
                     } }
                 }
             } }

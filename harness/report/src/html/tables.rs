@@ -56,7 +56,7 @@ fn headline_row(row: &Row) -> Markup {
             (p99(calls))
             (estimate(Quantity::Bytes, row.memory()))
             (estimate(Quantity::Rate, row.throughput().map(|t| t.rate)))
-            td.text { (row.prepared) }
+            td.text { (prose(row.prepared)) }
         }
     }
 }
