@@ -10,7 +10,6 @@ mod lines;
 mod node;
 
 use anyhow::{Context, Result, bail};
-use isobench_core::run::{Order, Plan};
 use isobench_core::{CellId, Flag, Record};
 use isobench_report::units;
 use isobench_runner::client::INTERRUPTED;
@@ -18,7 +17,7 @@ use isobench_runner::overhead::{self, OverheadAnswer, OverheadRequest, Task};
 use isobench_runner::place::{self, Places};
 use isobench_runner::plan::Filter;
 use isobench_runner::protocol::{Series, Visit};
-use isobench_runner::session::{Options, Session};
+use isobench_runner::session::Session;
 use isobench_stats::compare::Ratio;
 use isobench_stats::{Metric, block_values, quantile, ratio};
 use lines::{Limit, Line, Theirs};
@@ -38,25 +37,7 @@ const EMULATED: u32 = 3;
 const SERIES: Series = Series { min_calls: 100, min_ms: 300, max_calls: 50_000, max_ms: 1_000 };
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    // Cargo passes every bench the same arguments; this one measures, or names itself.
-    if args.iter().any(|a| a == "--list") {
-        println!("best: benchmark");
-        return ExitCode::SUCCESS;
-    }
-    if !args.iter().any(|a| a == "--bench") || args.iter().any(|a| a == "--test") {
-        println!("best: nothing to test, it only measures");
-        return ExitCode::SUCCESS;
-    }
-    // What is left is a filter, as Criterion's.
-    let wanted: Vec<&str> = args[1..].iter().map(String::as_str).filter(|a| !a.starts_with('-')).collect();
-    match run(&wanted) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("best: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    isobench_benches::measure("best", run)
 }
 
 fn run(wanted: &[&str]) -> Result<()> {
@@ -66,7 +47,9 @@ fn run(wanted: &[&str]) -> Result<()> {
     let mut lines = lines::all(&places)?;
     lines.retain(|line| wanted.is_empty() || wanted.iter().any(|part| line.ours.contains(part)));
     let node = Node::find(&places);
-    let mut bench = Bench { session: session(&places, &lines)?, places, node };
+    let only = lines.iter().flat_map(Line::cells).map(String::from).collect();
+    let session = isobench_benches::by_hand("best", &places, Filter { only, ..Filter::default() })?;
+    let mut bench = Bench { session, places, node };
     match &bench.node {
         Ok(node) => println!("Node: {}", node.name),
         Err(error) => println!("Node: {error:#}"),
@@ -83,22 +66,6 @@ fn run(wanted: &[&str]) -> Result<()> {
     }
     bench.session.finish(None)?;
     Ok(())
-}
-
-fn session(places: &Places, lines: &[Line]) -> Result<Session> {
-    let options = Options {
-        command: vec!["best".into()],
-        filter: Filter {
-            only: lines.iter().flat_map(Line::cells).map(String::from).collect(),
-            skip: Vec::new(),
-            small_only: false,
-        },
-        plan: Plan { order: Order::Sequential, quick: true, ..Plan::default() },
-        results: None,
-        models: Vec::new(),
-        configurations: Vec::new(),
-    };
-    Ok(Session::begin(places, options, &|step| eprintln!("{step}"))?)
 }
 
 struct Bench {

@@ -74,6 +74,44 @@ fn run(name: &str, model: Model) -> Result<()> {
     }
 }
 
+/// `main` of a bench that only measures: Cargo passes every bench the same arguments, so it also names itself and has
+/// nothing to test. `run` gets the filters that are left, as Criterion's.
+pub fn measure(name: &str, run: impl FnOnce(&[&str]) -> Result<()>) -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    match Action::of(&args) {
+        Action::List => {
+            println!("{name}: benchmark");
+            return ExitCode::SUCCESS;
+        }
+        Action::Test => {
+            println!("{name}: nothing to test, it only measures");
+            return ExitCode::SUCCESS;
+        }
+        Action::Bench | Action::Profile => {}
+    }
+    let wanted: Vec<&str> = args[1..].iter().map(String::as_str).filter(|a| !a.starts_with('-')).collect();
+    match run(&wanted) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A session that such a bench drives by itself and keeps nothing of.
+pub fn by_hand(name: &str, places: &Places, filter: Filter) -> Result<Session> {
+    let options = Options {
+        command: vec![name.into()],
+        filter,
+        plan: Plan { order: Order::Sequential, quick: true, ..Plan::default() },
+        results: None,
+        models: Vec::new(),
+        configurations: Vec::new(),
+    };
+    Ok(Session::begin(places, options, &|step| eprintln!("{step}"))?)
+}
+
 fn list(places: &Places, criterion: &mut Criterion, filter: &Filter, model: Model) -> Result<()> {
     let descriptions = client::discover(&places.programs)
         .into_iter()

@@ -8,14 +8,13 @@
 
 use anyhow::{Context, Result, ensure};
 use isobench_core::record::{BlockRecord, Samples};
-use isobench_core::run::{Order, Plan};
 use isobench_core::store::RunDir;
 use isobench_core::{CellEntry, CellId, Experiment, Guest, Record, RunFile, Unit};
 use isobench_runner::overhead::{self, Counted, OverheadAnswer, OverheadRequest, PLAIN, Side, Task};
 use isobench_runner::place::{self, Places};
 use isobench_runner::plan::{Filter, HEADLINE_WORKLOAD};
 use isobench_runner::protocol::Visit;
-use isobench_runner::session::{Options, Session};
+use isobench_runner::session::Session;
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -38,23 +37,7 @@ const COUNTED: [&str; 7] = [
 const MANY_SAMPLES: usize = 1_000_000;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    // Cargo passes every bench the same arguments; this one measures, or names itself.
-    if args.iter().any(|a| a == "--list") {
-        println!("overhead: benchmark");
-        return ExitCode::SUCCESS;
-    }
-    if !args.iter().any(|a| a == "--bench") || args.iter().any(|a| a == "--test") {
-        println!("overhead: nothing to test, it only measures");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("overhead: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    isobench_benches::measure("overhead", |_| run())
 }
 
 fn run() -> Result<()> {
@@ -81,15 +64,8 @@ fn run() -> Result<()> {
 }
 
 fn session(places: &Places, only: &[&str]) -> Result<Session> {
-    let options = Options {
-        command: vec!["overhead".into()],
-        filter: Filter { only: only.iter().map(|part| (*part).into()).collect(), skip: Vec::new(), small_only: true },
-        plan: Plan { order: Order::Sequential, quick: true, ..Plan::default() },
-        results: None,
-        models: Vec::new(),
-        configurations: Vec::new(),
-    };
-    Ok(Session::begin(places, options, &|step| eprintln!("{step}"))?)
+    let only = only.iter().map(|part| (*part).into()).collect();
+    isobench_benches::by_hand("overhead", places, Filter { only, small_only: true, ..Filter::default() })
 }
 
 /// One cell per backend: its first variant, which is what the by-hand programs do, with the guest closest to the

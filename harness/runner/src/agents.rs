@@ -116,7 +116,7 @@ pub fn compiled_guest(ctx: &RunContext, target: &Target, engine: &str, options: 
 }
 
 /// Tells one build of a program from another without reading its 40 MB: path, size and time of change.
-fn program_stamp(program: &Path) -> Result<String, Fault> {
+pub fn program_stamp(program: &Path) -> Result<String, Fault> {
     let meta = fs::metadata(program).map_err(|e| Fault::backend(format!("{}: {e}", program.display())))?;
     let changed = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
     Ok(format!("{} {} {}", program.display(), meta.len(), changed.as_nanos()))
@@ -144,6 +144,22 @@ pub fn run_to_end(command: &mut Command, allowed: Duration) -> Result<(), String
     } else {
         tail.into_iter().rev().collect::<Vec<_>>().join("\n")
     })
+}
+
+/// What a program that explains itself (`--version`) writes to its standard output, trimmed, within `allowed`.
+///
+/// # Errors
+/// It cannot be started, fails or takes longer: a text that names it.
+pub fn text_of(command: &mut Command, allowed: Duration) -> Result<String, String> {
+    let name = format!("{command:?}");
+    let failed = |e: std::io::Error| format!("{name}: {e}");
+    let said = tempfile::tempfile().map_err(failed)?;
+    command.stdin(Stdio::null()).stdout(said.try_clone().map_err(failed)?).stderr(Stdio::null());
+    let status = wait(&mut command.spawn().map_err(failed)?, &name, allowed)?;
+    if !status.success() {
+        return Err(format!("{name}: {status}"));
+    }
+    Ok(read_back(said).map_err(failed)?.trim().into())
 }
 
 /// Waits for a child's end; kills it where that does not come in time. The error names it.

@@ -1,6 +1,6 @@
 //! Fixtures to artifacts: what a workload's guests are made of, built where they need building, content-addressed.
 
-use crate::agents::run_to_end;
+use crate::agents::{self, run_to_end};
 use crate::place::Places;
 use isobench_core::workload::GuestSource;
 use isobench_core::{Guest, Workload, sha256_hex};
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// Longest wait for one guest to build: a cold Rust toolchain with the standard library needs a minute or two.
 const BUILD_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Longest wait for `rustc` to say its version.
+const COMPILER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A guest's artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,11 +149,9 @@ fn source_key(places: &Places, dir: &Path, guest: Guest) -> Result<String, Strin
         let name = file.strip_prefix(&places.root).unwrap_or(&file);
         text.push_str(&format!("{} {}\n", name.display(), sha256_hex(&bytes)));
     }
-    let rustc = Command::new("rustc")
-        .arg("-vV")
-        .output()
-        .map_err(|e| format!("rustc: {e}; Rust guests need a Rust toolchain"))?;
-    text.push_str(&String::from_utf8_lossy(&rustc.stdout));
+    let rustc = agents::text_of(Command::new("rustc").arg("-vV"), COMPILER_DEADLINE)
+        .map_err(|e| format!("{e}; Rust guests need a Rust toolchain"))?;
+    text.push_str(&rustc);
     Ok(sha256_hex(text.as_bytes())[..16].to_string())
 }
 

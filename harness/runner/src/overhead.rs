@@ -2,18 +2,20 @@
 //! hand-written loop, both in one process and in turn or each in a process of its own. Programs named
 //! `isobench-by-hand-<backend>` serve this; `cargo bench --bench overhead` and `--bench best` ask them.
 
+use crate::agents;
 use crate::backend::{Attribution, Backend};
 use crate::experiments::ColdStarts;
 use crate::memory;
 use crate::protocol::BlockRequest;
 use crate::reap;
 use crate::stopwatch::nanos;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
+use isobench_guest::frame::{Kind, read_frame, write_frame};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The hand that every by-hand program has: the same settings as the harness's.
 pub const PLAIN: &str = "plain";
@@ -37,6 +39,19 @@ pub trait ByHand {
 
 /// Makes the hand-written side for a block, with all that it prepares before its clock starts.
 pub type Make<'a> = &'a dyn Fn(&BlockRequest) -> Box<dyn ByHand>;
+
+/// An agent's conversation as a hand has it, to its first answer: no deadline, no fault has a name.
+///
+/// # Panics
+/// The agent says anything else than that it is up, hello, and an answer.
+pub fn first_answer(agent: &mut (impl Read + Write), frame_limit: usize, input: &[u8]) {
+    let mut buffer = Vec::new();
+    for expected in [Kind::Up, Kind::Hello] {
+        assert_eq!(read_frame(agent, frame_limit, &mut buffer).expect("the agent's frame"), expected);
+    }
+    write_frame(agent, Kind::Call, input).expect("the call");
+    assert_eq!(read_frame(agent, frame_limit, &mut buffer).expect("the answer"), Kind::Answer);
+}
 
 /// What a by-hand program is told on its standard input.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -232,21 +247,10 @@ pub fn ask_program(command: &mut Command, input: &[u8]) -> anyhow::Result<Vec<u8
     let spawned = command.stdin(Stdio::piped()).stdout(written.try_clone()?).spawn();
     let mut child = spawned.with_context(|| name.clone())?;
     child.stdin.take().context("piped")?.write_all(input)?;
-    let until = Instant::now() + DEADLINE;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() > until {
-            child.kill()?;
-            child.wait()?;
-            bail!("{name}: not done after {} s", DEADLINE.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let status = agents::wait(&mut child, &name, DEADLINE).map_err(anyhow::Error::msg)?;
     ensure!(status.success(), "{name}: {status}");
     let mut answer = Vec::new();
     io::Seek::rewind(&mut written)?;
-    io::Read::read_to_end(&mut written, &mut answer)?;
+    written.read_to_end(&mut answer)?;
     Ok(answer)
 }

@@ -43,6 +43,11 @@ impl Filter {
     pub fn names(&self, backend: &str) -> bool {
         self.only.iter().any(|p| p.split('/').next() == Some(backend))
     }
+
+    /// Whether a workload or a case was asked for by name: some pattern has it as one of its parts.
+    pub fn has_part(&self, word: &str) -> bool {
+        self.only.iter().any(|pattern| pattern.split('/').any(|part| part == word))
+    }
 }
 
 /// Every cell that can run here and is wanted, and every pair that cannot, with its reason. `engines` are those that
@@ -110,7 +115,7 @@ pub fn cells(
 /// A quick run does not wait for emulated machines to compute, which compares with nothing: they have the headline
 /// workload, unless their backend or the workload is asked for by name.
 fn too_slow(cell: &Cell, availability: &Availability, filter: &Filter, plan: &Plan) -> bool {
-    let named = filter.names(&cell.backend) || filter.only.iter().any(|p| p.contains(&cell.workload));
+    let named = filter.names(&cell.backend) || filter.has_part(&cell.workload);
     plan.quick && availability.is_emulated() && cell.workload != HEADLINE_WORKLOAD && !named
 }
 

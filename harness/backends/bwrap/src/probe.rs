@@ -6,9 +6,8 @@ use isobench_core::Availability;
 use isobench_runner::RunContext;
 use isobench_runner::agents;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// Longest wait for one sandbox or one question: a thousand times what it takes.
@@ -53,11 +52,6 @@ fn try_one(bwrap: &Path) -> Result<(), String> {
 
 /// `0.8.0` of `bubblewrap 0.8.0`, or why it does not say.
 fn version(bwrap: &Path) -> Result<String, String> {
-    let asked = Command::new(bwrap).arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut child = asked.map_err(|e| format!("bwrap --version: {e}"))?;
-    agents::wait(&mut child, "bwrap --version", PATIENCE)?;
-    let mut text = String::new();
-    let mut out = child.stdout.take().expect("piped");
-    out.read_to_string(&mut text).map_err(|e| format!("bwrap --version: {e}"))?;
-    Ok(text.trim().trim_start_matches("bubblewrap ").into())
+    let text = agents::text_of(Command::new(bwrap).arg("--version"), PATIENCE)?;
+    Ok(text.trim_start_matches("bubblewrap ").into())
 }

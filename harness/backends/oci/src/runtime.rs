@@ -3,11 +3,13 @@
 use crate::probe;
 use isobench_core::{Fault, sha256_hex};
 use isobench_runner::RunContext;
+use isobench_runner::agents;
 use isobench_runner::place::installed;
 use isobench_runner::spawned::Role;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// A runtime that is known here: each is a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub const RUNC: &str = "runc";
 const RUNSC: &str = "runsc";
 /// How gVisor's Sentry catches system calls, best first.
 const PLATFORMS: [&str; 3] = ["systrap", "kvm", "ptrace"];
+/// Longest wait for a runtime to say its version.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Folder of the cache with the platforms that were found to work.
 const CACHE: &str = "oci";
 
@@ -78,8 +82,7 @@ impl Runtime {
 
     /// Its version, with the platform.
     pub fn version(&self) -> String {
-        let out = Command::new(&self.program).arg("--version").output();
-        let text = out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+        let text = agents::text_of(Command::new(&self.program).arg("--version"), PATIENCE).unwrap_or_default();
         // `runc version 1.1.5`, `runsc version release-2024`.
         let version = text.lines().next().and_then(|line| line.split_whitespace().last()).unwrap_or("unknown");
         match &self.platform {
@@ -96,7 +99,7 @@ impl Runtime {
     fn with_platform(&self, ctx: &RunContext) -> Result<Runtime, Fault> {
         let kernel = fs::read_to_string("/proc/version").unwrap_or_default();
         let kvm = Path::new("/dev/kvm").exists();
-        let key = sha256_hex(format!("{} {kernel} {kvm}", self.version()).as_bytes());
+        let key = sha256_hex(format!("{} {kernel} {kvm}", agents::program_stamp(&self.program)?).as_bytes());
         let cached = ctx.cache.join(CACHE).join(format!("{RUNSC}-{}", &key[..16]));
         let remembered = fs::read_to_string(&cached).unwrap_or_default();
         let mut lines = remembered.lines();

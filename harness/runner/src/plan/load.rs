@@ -54,8 +54,8 @@ pub fn experiments(load: &LoadPlan) -> Vec<Experiment> {
 
 /// Load goes to the small case of the headline workload, unless `--only` names another workload or case.
 pub fn wants(filter: &Filter, cell: &Cell) -> bool {
-    let named = |word: &str| filter.only.iter().any(|pattern| pattern.split('/').any(|part| part == word));
-    (cell.workload == HEADLINE_WORKLOAD || named(&cell.workload)) && (cell.case == "small" || named(&cell.case))
+    (cell.workload == HEADLINE_WORKLOAD || filter.has_part(&cell.workload))
+        && (cell.case == "small" || filter.has_part(&cell.case))
 }
 
 /// The visits that put the load on a cell: one for each policy, one for the burst, one for the density, one for the

@@ -2,7 +2,6 @@
 //! readings, no traits, no phases, no deadlines. And the same from a shell: a script of one line that `/bin/sh` runs.
 
 use isobench_bwrap::{Bwrap, Sandbox};
-use isobench_guest::frame::{Kind, read_frame, write_frame};
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::overhead::{self, ByHand, PLAIN};
 use isobench_runner::protocol::BlockRequest;
@@ -73,17 +72,8 @@ impl ByHand for Loop {
         let listener = UnixListener::bind(&self.socket).expect("a socket");
         let mut bwrap = self.launch().expect("a sandbox");
         let (mut stream, _) = listener.accept().expect("the agent");
-        let mut buffer = Vec::new();
-        let mut expect = |kind| {
-            let got = read_frame(&mut stream, self.frame, &mut buffer).expect("a frame");
-            assert_eq!(got, kind);
-        };
-        expect(Kind::Up);
-        expect(Kind::Hello);
-        write_frame(&mut stream, Kind::Call, &self.input).expect("a request sent");
-        let answer = read_frame(&mut stream, self.frame, &mut buffer).expect("an answer");
+        overhead::first_answer(&mut stream, self.frame, &self.input);
         let took = before.elapsed();
-        assert_eq!(answer, Kind::Answer);
         drop((stream, listener));
         std::fs::remove_file(&self.socket).expect("the socket's file");
         bwrap.wait().expect("the sandbox's end");

@@ -6,7 +6,6 @@ use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use isobench_docker::container::{AGENT, CONNECT, FOLDER, GUEST, SOCKET, settings};
 use isobench_docker::variant::Variant;
 use isobench_docker::{Docker, Shared, connect, image_of};
-use isobench_guest::frame::{Kind, read_frame, write_frame};
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::overhead::{self, ByHand, PLAIN};
 use isobench_runner::protocol::BlockRequest;
@@ -51,13 +50,7 @@ impl Loop {
     /// From a connection to the first answer.
     fn first_answer(&self, mut agent: UnixStream) {
         agent.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let mut frame = Vec::new();
-        let limit = self.block.target.limits.frame_bytes as usize;
-        for awaited in [Kind::Up, Kind::Hello] {
-            assert_eq!(read_frame(&mut agent, limit, &mut frame).expect("a frame"), awaited);
-        }
-        write_frame(&mut agent, Kind::Call, &self.input).expect("sent");
-        assert_eq!(read_frame(&mut agent, limit, &mut frame).expect("a frame"), Kind::Answer);
+        overhead::first_answer(&mut agent, self.block.target.limits.frame_bytes as usize, &self.input);
     }
 }
 

@@ -1,7 +1,6 @@
 //! What an engineer would write who only wanted the cold start of a process: the same agent and socket, two clock
 //! readings, no traits, no phases, no deadlines.
 
-use isobench_guest::frame::{Kind, read_frame, write_frame};
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::overhead::{self, ByHand};
 use isobench_runner::protocol::BlockRequest;
@@ -31,17 +30,8 @@ impl ByHand for Loop {
             .spawn()
             .expect("an agent");
         let (mut stream, _) = listener.accept().expect("the agent");
-        let mut buffer = Vec::new();
-        let mut expect = |kind| {
-            let got = read_frame(&mut stream, self.frame, &mut buffer).expect("a frame");
-            assert_eq!(got, kind);
-        };
-        expect(Kind::Up);
-        expect(Kind::Hello);
-        write_frame(&mut stream, Kind::Call, &self.input).expect("a request sent");
-        let answer = read_frame(&mut stream, self.frame, &mut buffer).expect("an answer");
+        overhead::first_answer(&mut stream, self.frame, &self.input);
         let took = before.elapsed();
-        assert_eq!(answer, Kind::Answer);
         drop((stream, listener));
         std::fs::remove_file(&self.socket).expect("the socket's file");
         agent.wait().expect("the agent's end");

@@ -1,7 +1,6 @@
 //! The hand-written cold start of a microVM: the same QEMU, arguments, kernel, root file system and socket, without the
 //! harness's traits, deadlines and faults. And the same from a shell: a script of one line that `/bin/sh` runs.
 
-use isobench_guest::frame::{Kind, read_frame, write_frame};
 use isobench_qemu::machine::{Beginning, Parts};
 use isobench_qemu::vm::Image;
 use isobench_qemu::{QemuBackend, image};
@@ -97,13 +96,7 @@ impl ByHand for Loop {
         };
         let mut qemu = command.spawn().expect("QEMU");
         let (mut agent, _) = listener.accept().expect("QEMU connects");
-        let mut buffer = Vec::new();
-        let limit = self.image.frame_limit as usize;
-        for expected in [Kind::Up, Kind::Hello] {
-            assert_eq!(read_frame(&mut agent, limit, &mut buffer).expect("the agent's frame"), expected);
-        }
-        write_frame(&mut agent, Kind::Call, &self.input).expect("the call");
-        assert_eq!(read_frame(&mut agent, limit, &mut buffer).expect("the answer"), Kind::Answer);
+        overhead::first_answer(&mut agent, self.image.frame_limit as usize, &self.input);
         let took = before.elapsed();
         // Killing a shell would leave its QEMU.
         control.write_all(br#"{"execute":"qmp_capabilities"}{"execute":"quit"}"#).expect("QMP");
