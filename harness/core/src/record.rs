@@ -24,6 +24,8 @@ pub enum Unit {
 pub enum SampleFlag {
     /// The first start in a fresh runner process, where the backend runs in process.
     FirstInProcess,
+    /// The first start from a container image after its import.
+    FirstAfterImport,
     /// Criterion's warm-up.
     WarmUp,
 }
@@ -35,8 +37,9 @@ pub enum SampleFlag {
 pub const PHASES: [&str; 4] = ["create", "boot", "load", "first_call"];
 
 /// Metrics of `footprint`, the headline first. `fall_of_available` is how far the kernel's `MemAvailable` fell since
-/// the N = 0 reading (0 where it rose).
-pub const YARDSTICKS: [&str; 5] = ["pss", "uss", "rss", "cgroup", "fall_of_available"];
+/// the N = 0 reading (0 where it rose); `guest_used` is what the kernels of instances that have one of their own say is
+/// in use, `MemTotal` less `MemAvailable`, summed.
+pub const YARDSTICKS: [&str; 6] = ["pss", "uss", "rss", "cgroup", "fall_of_available", "guest_used"];
 
 /// Metrics of `burst`, nanoseconds from the moment all requests are let go, with `n` requests: until the first, half
 /// and all of them were answered.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::fault;
 pub use crate::fault::AgentFault;
-use crate::frame::{FrameError, Hello, Kind, PROTOCOL_VERSION, Wake, read_frame, write_frame};
+use crate::frame::{FrameError, Hello, Kind, Memory, PROTOCOL_VERSION, Wake, read_frame, write_frame};
 
 mod args;
 #[cfg(target_os = "linux")]
@@ -145,6 +145,10 @@ fn session<G: Guest>(
                 }
                 guest.wake(&wake.entropy, wake.unix_ns);
                 send(Kind::Hello, &hello)?;
+            }
+            Ok(Kind::Memory) => {
+                let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+                send(Kind::Memory, &Memory::parse(&meminfo).map(|memory| memory.encode()).unwrap_or_default())?;
             }
             Ok(Kind::Stop) | Err(FrameError::Closed) => return Ok(()),
             Ok(kind) => return Err(format!("the host sent {kind:?}, which only an agent sends")),

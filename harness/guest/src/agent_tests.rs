@@ -61,7 +61,7 @@ fn ask(host: &mut UnixStream, kind: Kind, payload: &[u8]) -> (Kind, Vec<u8>) {
 
 fn ready(host: &mut UnixStream) {
     assert_eq!(receive(host), (Kind::Up, vec![]));
-    assert_eq!(receive(host), (Kind::Hello, b"\x01\x00reverse 1.0".to_vec()));
+    assert_eq!(receive(host), (Kind::Hello, b"\x02\x00reverse 1.0".to_vec()));
 }
 
 #[test]
@@ -75,6 +75,10 @@ fn a_session_from_up_to_stop() {
             let wake = Wake { entropy: [1; 32], unix_ns: 7 }.encode();
             assert_eq!(ask(host, Kind::Wake, &wake).0, Kind::Hello);
             assert_eq!(ask(host, Kind::Call, b""), (Kind::Answer, b"\x07".to_vec()));
+            let (kind, memory) = ask(host, Kind::Memory, b"");
+            assert_eq!(kind, Kind::Memory);
+            let memory = Memory::decode(&memory).expect("this machine has /proc/meminfo");
+            assert!(0 < memory.available && memory.available <= memory.total);
             write_frame(host, Kind::Stop, &[]).unwrap();
         },
     );

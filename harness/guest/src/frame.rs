@@ -1,14 +1,14 @@
 //! Frames: `u32` length of the payload (little endian), one byte kind, payload.
 //!
 //! The guest dials the host and speaks first: [`Kind::Up`], then [`Kind::Hello`] once the guest is loaded; after that it
-//! answers each [`Kind::Call`] with one [`Kind::Answer`] or one [`Kind::Fault`]. Deadlines are the channel's affair (a
+//! answers each [`Kind::Call`] with one [`Kind::Answer`] or one [`Kind::Fault`], and [`Kind::Memory`] with its like. Deadlines are the channel's affair (a
 //! socket's timeouts come back as [`FrameError::Io`]).
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 /// The version an agent states in its hello. It grows with every change of the frames or of their meaning.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Length and kind: what stands before every payload, in bytes.
 pub const HEADER_LEN: usize = 5;
@@ -35,6 +35,8 @@ pub enum Kind {
     Wake = 6,
     /// Host: leave. Empty, not answered.
     Stop = 7,
+    /// Host: what does your kernel say of memory? Empty. Agent: see [`Memory`].
+    Memory = 8,
 }
 
 impl TryFrom<u8> for Kind {
@@ -49,6 +51,7 @@ impl TryFrom<u8> for Kind {
             5 => Self::Fault,
             6 => Self::Wake,
             7 => Self::Stop,
+            8 => Self::Memory,
             unknown => return Err(FrameError::UnknownKind(unknown)),
         })
     }
@@ -208,6 +211,38 @@ impl Wake {
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let (entropy, unix_ns) = payload.split_first_chunk::<32>()?;
         Some(Self { entropy: *entropy, unix_ns: u64::from_le_bytes(unix_ns.try_into().ok()?) })
+    }
+}
+
+/// An agent's payload of [`Kind::Memory`]: what the kernel on its side of the boundary says in `/proc/meminfo`, in bytes,
+/// two `u64`, little endian. Empty where there is no such file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// `MemTotal`.
+    pub total: u64,
+    /// `MemAvailable`: the kernel's estimate of what could be had without swapping.
+    pub available: u64,
+}
+
+impl Memory {
+    /// The bytes of the payload.
+    pub fn encode(&self) -> Vec<u8> {
+        [self.total.to_le_bytes(), self.available.to_le_bytes()].concat()
+    }
+
+    /// Reads a payload; `None` if it has not exactly 16 bytes.
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        let (total, available) = payload.split_first_chunk::<8>()?;
+        Some(Self { total: u64::from_le_bytes(*total), available: u64::from_le_bytes(available.try_into().ok()?) })
+    }
+
+    /// Reads the text of `/proc/meminfo`; `None` if it is none.
+    pub fn parse(meminfo: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+        };
+        Some(Self { total: field("MemTotal")?, available: field("MemAvailable")? })
     }
 }
 

@@ -80,12 +80,14 @@ proptest! {
     }
 
     #[test]
-    fn hello_and_wake_survive(version in any::<u16>(), agent in ".{0,40}", entropy in any::<[u8; 32]>(), unix_ns in any::<u64>()) {
+    fn payloads_survive(version in any::<u16>(), agent in ".{0,40}", entropy in any::<[u8; 32]>(), unix_ns in any::<u64>()) {
         let hello = Hello { version, agent: &agent };
         let payload = hello.encode();
         prop_assert_eq!(Hello::decode(&payload), Some(hello));
         let wake = Wake { entropy, unix_ns };
         prop_assert_eq!(Wake::decode(&wake.encode()), Some(wake));
+        let memory = Memory { total: unix_ns, available: u64::from(version) };
+        prop_assert_eq!(Memory::decode(&memory.encode()), Some(memory));
     }
 }
 
@@ -124,4 +126,14 @@ fn malformed_payloads_are_refused() {
     assert_eq!(Hello::decode(&[1, 0, 0xff]), None);
     assert_eq!(Wake::decode(&[0; 39]), None);
     assert_eq!(Wake::decode(&[0; 41]), None);
+    assert_eq!(Memory::decode(&[0; 15]), None);
+    assert_eq!(Memory::decode(&[]), None);
+}
+
+#[test]
+fn meminfo_is_read_by_its_fields_names() {
+    let text = "MemTotal:      1000 kB\nMemFree:        100 kB\nMemAvailable:   250 kB\n";
+    assert_eq!(Memory::parse(text), Some(Memory { total: 1_024_000, available: 256_000 }));
+    assert_eq!(Memory::parse("MemTotal: 1000 kB\n"), None);
+    assert_eq!(Memory::parse("MemTotalFake: 1 kB\nMemAvailable: 1 kB\n"), None);
 }

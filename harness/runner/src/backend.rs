@@ -1,7 +1,8 @@
 //! The traits that a backend implements. The experiments are written against these alone.
 
 use crate::stopwatch::{Deadline, Phases};
-use isobench_core::{Availability, Description, Fault, Guest, Limits};
+use isobench_core::{Availability, Description, Fault, Guest, Limits, SampleFlag};
+use isobench_guest::frame::Memory;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -48,6 +49,11 @@ pub trait Deployment: Send + Sync {
     /// where it has one; what is left when it returns is `load`.
     fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault>;
 
+    /// Why the first start of this deployment is unlike all later ones, where it is: it is then told apart.
+    fn first_start(&self) -> Option<SampleFlag> {
+        None
+    }
+
     /// What exists, and is to be counted once, before any instance does: the runner itself for in-process backends, a
     /// daemon.
     fn footprint(&self) -> Attribution;
@@ -60,6 +66,12 @@ pub trait Instance {
 
     /// The processes and cgroups this instance is made of.
     fn footprint(&self) -> Attribution;
+
+    /// What a kernel of its own says of its memory, from inside; `None` for an instance that has none.
+    fn own_memory(&mut self, deadline: Deadline) -> Result<Option<Memory>, Fault> {
+        let _ = deadline;
+        Ok(None)
+    }
 
     /// Gone, and nothing left behind. Dropping an instance does the same and ignores errors.
     fn stop(self: Box<Self>, deadline: Deadline) -> Result<(), Fault>;

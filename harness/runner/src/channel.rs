@@ -2,7 +2,7 @@
 
 use crate::stopwatch::Deadline;
 use isobench_core::{Fault, FaultKind};
-use isobench_guest::frame::{self, FrameError, Kind, PROTOCOL_VERSION, Wake};
+use isobench_guest::frame::{self, FrameError, Kind, Memory, PROTOCOL_VERSION, Wake};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -135,6 +135,17 @@ impl Channel {
             Kind::Answer => Ok(std::mem::take(&mut self.buffer)),
             Kind::Fault => Err(self.fault()),
             other => Err(unexpected(other, "an answer")),
+        }
+    }
+
+    /// What the kernel on the agent's side says of memory; `None` where it says nothing.
+    pub fn memory(&mut self, deadline: Deadline) -> Result<Option<Memory>, Fault> {
+        self.set_timeout(deadline)?;
+        frame::write_frame(&mut self.stream, Kind::Memory, &[]).map_err(|e| write_fault(e, &deadline))?;
+        match self.read(deadline, "the agent's memory")? {
+            Kind::Memory => Ok(Memory::decode(&self.buffer)),
+            Kind::Fault => Err(self.fault()),
+            other => Err(unexpected(other, "the agent's memory")),
         }
     }
 

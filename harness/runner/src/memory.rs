@@ -18,6 +18,8 @@ pub struct Reading {
     pub cgroup: Option<u64>,
     /// The kernel's `MemAvailable`, for the whole machine.
     pub available: u64,
+    /// What the instances' own kernels say is in use, `MemTotal` less `MemAvailable`, summed; `None` without such.
+    pub guest_used: Option<u64>,
 }
 
 /// Reads every yardstick for what is attributed. A process that is gone is a fault: its memory would silently be zero.

@@ -36,9 +36,11 @@ pub(crate) type Series = BTreeMap<u32, Vec<(u32, Vec<u64>)>>;
 /// Everything one cell left.
 #[derive(Debug, Default)]
 pub(crate) struct CellData {
-    /// Cold-start metrics by name, in order of appearance; apart, those of first starts in a process.
+    /// Cold-start metrics by name, in order of appearance; apart, those of first starts in a process, and
+    /// after an import.
     pub starts: Vec<(String, Series)>,
     pub first_starts: Vec<(String, Series)>,
+    pub starts_after_import: Vec<(String, Series)>,
     pub calls: Series,
     /// Yardstick → instances → values.
     pub memory: BTreeMap<String, BTreeMap<u32, Series>>,
@@ -169,8 +171,11 @@ impl CellData {
         self.blocks.insert(samples.block);
         let series = match samples.experiment {
             Experiment::ColdStart => {
-                let first = samples.flags.contains(&SampleFlag::FirstInProcess);
-                let metrics = if first { &mut self.first_starts } else { &mut self.starts };
+                let metrics = match samples.flags.first() {
+                    Some(SampleFlag::FirstInProcess) => &mut self.first_starts,
+                    Some(SampleFlag::FirstAfterImport) => &mut self.starts_after_import,
+                    _ => &mut self.starts,
+                };
                 let at = metrics.iter().position(|(name, _)| *name == samples.metric).unwrap_or_else(|| {
                     metrics.push((samples.metric, Series::new()));
                     metrics.len() - 1

@@ -36,6 +36,7 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
         blocks: data.blocks.len() as u32,
         cold_start: None,
         first_in_process: None,
+        first_after_import: None,
         warm_call: None,
         footprint: Vec::new(),
         throughput: Vec::new(),
@@ -60,6 +61,7 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
     let by_block = by_block(&data, settled.as_ref());
     cell.cold_start = starts(&data.starts);
     cell.first_in_process = starts(&data.first_starts);
+    cell.first_after_import = starts(&data.starts_after_import);
     cell.warm_call = settled.and_then(|settled| warm_call(&settled));
     cell.footprint = footprint(data.memory);
     cell.throughput = throughput(data.throughput);

@@ -47,6 +47,8 @@ pub struct CellSummary {
     pub cold_start: Option<Starts>,
     /// The first start of each fresh runner process, where the backend runs in process.
     pub first_in_process: Option<Starts>,
+    /// The first start of each block whose container image had just been imported.
+    pub first_after_import: Option<Starts>,
     /// Calls on an instance that has answered before.
     pub warm_call: Option<WarmCall>,
     /// Memory, one entry a yardstick, the headline (`pss`) first.

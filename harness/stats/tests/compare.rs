@@ -33,6 +33,7 @@ fn cell(backend: &str, workload: &str, side: Option<Side>, value: f64, blocks: u
         blocks: blocks as u32,
         cold_start: None,
         first_in_process: None,
+        first_after_import: None,
         warm_call: None,
         footprint: vec![],
         throughput: vec![],

@@ -126,10 +126,12 @@ fn first_starts_are_a_row_of_their_own_and_warm_ups_none() {
     };
     let cell = only_cell([
         flagged(SampleFlag::FirstInProcess, 2200),
+        flagged(SampleFlag::FirstAfterImport, 1500),
         start("total", 0, vec![950, 960]),
         flagged(SampleFlag::WarmUp, 7),
     ]);
     assert_eq!(cell.first_in_process.unwrap().total.p50.value, 2200.0);
+    assert_eq!(cell.first_after_import.unwrap().total.p50.value, 1500.0);
     let total = cell.cold_start.unwrap().total;
     assert_eq!((total.n, total.min, total.max), (2, 950.0, 960.0));
 }

@@ -2,7 +2,7 @@
 
 use crate::api::{ANSWER_DEADLINE, connect, within};
 use crate::container::CONNECT;
-use crate::deployment::Deployed;
+use crate::deployment::{Deployed, Image};
 use crate::private::PrivateDaemon;
 use crate::variant::{RUNC, Variant};
 use crate::{image, reap};
@@ -148,7 +148,7 @@ impl Chosen {
             emulated: false,
         };
         let args = vec!["--connect".into(), CONNECT.into()];
-        let deployed = Deployed::new(self.docker.clone(), &self.shared, image, args, ctx, &target)?;
+        let deployed = Deployed::new(self.docker.clone(), &self.shared, Image::Shared(image), args, ctx, &target)?;
         let mut instance = deployed.start(&mut Phases::new(), Deadline::after(PROBE_DEADLINE))?;
         let answer = instance.call(b"?", Deadline::after(PROBE_DEADLINE))?;
         instance.stop(Deadline::after(PROBE_DEADLINE))?;

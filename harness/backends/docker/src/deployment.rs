@@ -4,9 +4,11 @@ use crate::container::{AGENT, CONNECT, Container, FOLDER, SOCKET, readable, sett
 use crate::daemon::Shared;
 use crate::exec::Executed;
 use crate::image::REPOSITORY;
+use crate::padded;
 use crate::variant::{Variant, Way};
 use bollard::Docker;
-use isobench_core::{Fault, Limits};
+use isobench_core::{Fault, Limits, SampleFlag};
+use isobench_guest::frame::Memory;
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::channel::{Channel, Listener};
 use isobench_runner::{Attribution, Deadline, Deployment, Instance, Phases, RunContext, Target};
@@ -30,15 +32,32 @@ pub fn image_of(shared: &Shared, package: &AgentPackage) -> String {
     format!("{REPOSITORY}{}:{}", shared.owner, &package.sha256[..16])
 }
 
+/// An image that the daemon has.
+pub enum Image {
+    /// Of this name, for all blocks of the run.
+    Shared(String),
+    /// This deployment's own.
+    Own(padded::Image),
+}
+
+impl Image {
+    fn name(&self) -> &str {
+        match self {
+            Image::Shared(name) => name,
+            Image::Own(image) => image.name(),
+        }
+    }
+}
+
 /// An imported image and how to start it.
 pub struct Deployed(Arc<Maker>);
 
 impl Deployed {
-    /// `image` must be in the daemon. Makes what the variant has ahead.
+    /// Makes what the variant has ahead.
     pub fn new(
         docker: Docker,
         shared: &Shared,
-        image: String,
+        image: Image,
         args: Vec<String>,
         ctx: &RunContext,
         target: &Target,
@@ -85,6 +104,10 @@ impl Deployment for Deployed {
         Ok(Box::new(Started { channel, container, maker: Arc::clone(maker) }))
     }
 
+    fn first_start(&self) -> Option<SampleFlag> {
+        matches!(self.0.image, Image::Own(_)).then_some(SampleFlag::FirstAfterImport)
+    }
+
     fn footprint(&self) -> Attribution {
         let mut all = self.0.daemon.clone();
         if let Some(living) = &self.0.living {
@@ -114,7 +137,7 @@ struct Living {
 /// Makes containers.
 struct Maker {
     docker: Docker,
-    image: String,
+    image: Image,
     args: Vec<String>,
     run: String,
     state: PathBuf,
@@ -130,7 +153,7 @@ impl Maker {
         let folder = self.state.join(SOCKETS.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir(&folder).map_err(|e| Fault::backend(format!("{}: {e}", folder.display())))?;
         let listener = Listener::bind(folder.join(SOCKET))?;
-        let settings = settings(&self.run, &self.image, &self.args, &folder, &self.limits, self.variant);
+        let settings = settings(&self.run, self.image.name(), &self.args, &folder, &self.limits, self.variant);
         let container = Container::create(&self.docker, settings, folder, deadline)?;
         phases.end("create.api");
         Ok(Created { listener, container })
@@ -208,6 +231,13 @@ impl Instance for Started {
 
     fn footprint(&self) -> Attribution {
         self.container.attribution()
+    }
+
+    fn own_memory(&mut self, deadline: Deadline) -> Result<Option<Memory>, Fault> {
+        match self.maker.variant.own_kernel() {
+            true => self.channel.memory(deadline).map_err(|fault| self.container.explain(fault)),
+            false => Ok(None),
+        }
     }
 
     /// Who ends an instance makes the next one's container.

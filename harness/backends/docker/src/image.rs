@@ -40,7 +40,8 @@ pub fn ensure(
     Ok(())
 }
 
-fn tar_of(agent: &Path, guest: Option<&Path>) -> io::Result<Vec<u8>> {
+/// The files that every image has.
+pub(crate) fn tar_of(agent: &Path, guest: Option<&Path>) -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     put(&mut tar, AGENT, tar::EntryType::Regular, &read(agent)?)?;
     if let Some(guest) = guest {
@@ -58,7 +59,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Nothing of the file but its content: same content, same layer.
-fn put(tar: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, content: &[u8]) -> io::Result<()> {
+pub(crate) fn put(tar: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, content: &[u8]) -> io::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);
     header.set_mode(0o755);

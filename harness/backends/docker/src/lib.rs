@@ -2,7 +2,7 @@
 //!
 //! - `daemon`: which daemon is used, and the proof that its containers reach us;
 //! - `private`: a daemon of our own, for machines where none runs;
-//! - `image`, `container`: what the Engine is asked to make;
+//! - `image`, `padded`, `container`: what the Engine is asked to make;
 //! - `variant`: the rungs of the ladder;
 //! - `deployment`, `exec`: the traits of a started guest;
 //! - `reap`: whose things are, and how they are found again after a `kill -9`.
@@ -13,6 +13,7 @@ mod daemon;
 mod deployment;
 mod exec;
 mod image;
+mod padded;
 mod private;
 mod reap;
 pub mod variant;
@@ -22,7 +23,7 @@ pub use daemon::Shared;
 pub use deployment::image_of;
 
 use crate::daemon::Chosen;
-use crate::deployment::Deployed;
+use crate::deployment::{Deployed, Image};
 use crate::variant::Variant;
 use isobench_core::{Availability, Description, Fault, Model};
 use isobench_guest::agent;
@@ -32,7 +33,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Longest wait for an image to be imported: 40 MB of agent through a daemon on a slow disk.
+/// Longest wait for an image to be imported: up to 200 MB through a daemon on a slow disk.
 const IMPORT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The backend.
@@ -126,9 +127,18 @@ fn deploy(
     target: &Target,
 ) -> Result<Box<dyn Deployment>, Fault> {
     let package = AgentPackage::pack(ctx, target)?;
-    let image = image_of(shared, &package);
     let deadline = Deadline::after(IMPORT_DEADLINE);
-    image::ensure(docker, &image, &package.program, package.guest.as_deref(), deadline)?;
+    let image = match Variant::named(&target.variant).and_then(|variant| variant.bulk) {
+        Some(bulk) => {
+            let name = format!("{}-{}", image_of(shared, &package), std::process::id());
+            Image::Own(padded::Image::import(docker, name, &package, bulk, deadline)?)
+        }
+        None => {
+            let name = image_of(shared, &package);
+            image::ensure(docker, &name, &package.program, package.guest.as_deref(), deadline)?;
+            Image::Shared(name)
+        }
+    };
     let args = package.args(container::CONNECT, container::GUEST);
     Ok(Box::new(Deployed::new(docker.clone(), shared, image, args, ctx, target)?))
 }

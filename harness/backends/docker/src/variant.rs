@@ -1,5 +1,6 @@
 //! The variants: a runtime, a network, and how much of a container there is before the clock starts.
 
+use crate::padded::Bulk;
 use isobench_core::Guest;
 use isobench_core::availability::VariantInfo;
 
@@ -27,6 +28,9 @@ pub struct Variant {
     pub network: &'static str,
     /// How an instance comes to be.
     pub way: Way,
+    /// How large the image is made; `None`: as large as what must be in it.
+    pub bulk: Option<Bulk>,
+    guests: &'static [Guest],
     prepared: &'static str,
     shared: &'static str,
     quick: bool,
@@ -45,6 +49,8 @@ const fn runtime(name: &'static str, shared: &'static str) -> Variant {
         runtime: name,
         network: "none",
         way: Way::Run,
+        bulk: None,
+        guests: &Guest::ALL,
         prepared: READY,
         shared,
         quick: false,
@@ -56,9 +62,20 @@ const fn ahead(name: &'static str, way: Way, prepared: &'static str, shared: &'s
     Variant { name, runtime: RUNC, way, prepared, ..runtime(RUNC, shared) }
 }
 
+/// An image of so many megabytes in so many layers. The native guest alone is small enough for the smallest.
+const fn image(name: &'static str, megabytes: usize, layers: usize, prepared: &'static str) -> Variant {
+    let bulk = Some(Bulk { bytes: megabytes * 1_000_000, layers });
+    Variant { name, runtime: RUNC, bulk, guests: &[Guest::Native], prepared, ..runtime(RUNC, HOST) }
+}
+
 impl Variant {
+    /// Whether a container under its runtime has a kernel of its own.
+    pub fn own_kernel(self) -> bool {
+        ["runsc", "kata"].contains(&self.runtime)
+    }
+
     /// Every variant. Runtimes that this list knows and a daemon does not offer are absent there.
-    pub const ALL: [Variant; 9] = [
+    pub const ALL: [Variant; 13] = [
         Variant { quick: true, matrix: true, ..runtime(RUNC, HOST) },
         Variant {
             name: "bridge",
@@ -84,6 +101,10 @@ impl Variant {
             "as runc, and a container that lives, with an agent of its own",
             "all that processes of one container share: kernel, namespaces, files, memory limit",
         ),
+        image("image-1mb", 1, 1, "as runc, the image imported just before, 1 MB or the guest alone where it is larger"),
+        image("image-40mb", 40, 1, "as runc, the image imported just before, padded to 40 MB of 64 KiB files"),
+        image("image-200mb", 200, 1, "as runc, the image imported just before, padded to 200 MB of 64 KiB files"),
+        image("image-40mb-layers", 40, 20, "as image-40mb, in 20 layers"),
     ];
 
     /// The variant of that name.
@@ -95,7 +116,7 @@ impl Variant {
     pub fn info(self) -> VariantInfo {
         VariantInfo {
             name: self.name.into(),
-            guests: Guest::ALL.to_vec(),
+            guests: self.guests.to_vec(),
             prepared: self.prepared.into(),
             shared: self.shared.into(),
             quick: self.quick,

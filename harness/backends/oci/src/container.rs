@@ -129,6 +129,10 @@ impl Boundary for Bundles {
             Err(e) => Err(Fault::backend(format!("{name} has run, but its container is not to be found: {e}"))),
         }
     }
+
+    fn own_kernel(&self) -> bool {
+        self.runtime.own_kernel()
+    }
 }
 
 /// Whether there is no room in a folder for a bundle and a runtime's records.

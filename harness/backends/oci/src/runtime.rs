@@ -80,6 +80,11 @@ impl Runtime {
         if self.platform.is_some() { Role::Keeper } else { Role::Agent }
     }
 
+    /// Whether each container has a kernel of its own: gVisor's Sentry is one.
+    pub fn own_kernel(&self) -> bool {
+        self.platform.is_some()
+    }
+
     /// Its version, with the platform.
     pub fn version(&self) -> String {
         let text = agents::text_of(Command::new(&self.program).arg("--version"), PATIENCE).unwrap_or_default();

@@ -1,8 +1,9 @@
 //! The oci backend through the coordinator, every runtime that works here: every kind of guest, every fault by its
 //! name, nothing left behind. Where none works, or without root, the tests are skipped, loudly.
 
-use isobench_core::{FaultKind, Guest};
+use isobench_core::{Experiment, FaultKind, Guest};
 use isobench_oci::Oci;
+use isobench_runner::protocol::Visit;
 use isobench_runner::testing::{TestBed, one_start, suite};
 
 /// What `test` says of every variant that works here.
@@ -21,6 +22,17 @@ fn every_guest_goes_through_every_experiment() {
         for guest in Guest::ALL {
             assert!(suite::every_experiment(bed, variant, guest).is_none_or(|before| before == 0));
         }
+    });
+}
+
+#[test]
+fn only_a_kernel_of_its_own_tells_of_memory_inside() {
+    of_each(|bed, variant| {
+        let echo = bed.artifact("workloads/echo", Guest::Native);
+        let visit = Visit::Footprint { instances: vec![1, 2] };
+        let outcome = bed.run(&bed.request(variant, Guest::Native, &echo, b"", b"", visit)).expect_ok();
+        let told = outcome.values(Experiment::Footprint, "guest_used").len();
+        assert_eq!(told, if variant == "runsc" { 2 } else { 0 }, "{variant}");
     });
 }
 

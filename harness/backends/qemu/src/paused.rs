@@ -2,6 +2,7 @@
 
 use crate::vm::{Image, Vm};
 use isobench_core::{Fault, FaultKind};
+use isobench_guest::frame::Memory;
 use isobench_runner::{Attribution, Deadline, Instance, Phases};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -87,6 +88,10 @@ impl Instance for Taken {
 
     fn footprint(&self) -> Attribution {
         self.vm.footprint()
+    }
+
+    fn own_memory(&mut self, deadline: Deadline) -> Result<Option<Memory>, Fault> {
+        self.vm.own_memory(deadline)
     }
 
     fn stop(self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {

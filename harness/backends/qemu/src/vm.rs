@@ -4,6 +4,7 @@ use crate::machine::{Beginning, Machine};
 use crate::process::Qemu;
 use crate::saved::Saved;
 use isobench_core::Fault;
+use isobench_guest::frame::Memory;
 use isobench_runner::channel::{Channel, Listener};
 use isobench_runner::{Attribution, Deadline, Instance, Phases};
 use std::os::fd::AsRawFd;
@@ -106,6 +107,10 @@ impl Instance for Vm {
 
     fn footprint(&self) -> Attribution {
         Attribution::process(self.qemu.id())
+    }
+
+    fn own_memory(&mut self, deadline: Deadline) -> Result<Option<Memory>, Fault> {
+        self.channel.memory(deadline).map_err(|fault| self.qemu.explain(fault))
     }
 
     fn stop(mut self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {

@@ -10,7 +10,8 @@ pub(super) struct Number {
     pub experiment: Experiment,
     /// Phase, `call`, yardstick, `rate` or `latency`.
     pub metric: String,
-    /// How the instances of a throughput visit or an open loop live, or `first_in_process` for the first starts of a process.
+    /// How the instances of a throughput visit or an open loop live, or `first_in_process` for the first starts of a process
+    /// and `first_after_import` for those from an image.
     pub mode: Option<String>,
     /// Live instances, requests in flight, requests at once, or starters.
     pub n: Option<u32>,
@@ -30,7 +31,11 @@ pub(super) struct Number {
 /// All numbers of `cell`; none where it has a fault or was not measured.
 pub(super) fn numbers(cell: &CellSummary) -> Vec<Number> {
     let mut all = Vec::new();
-    for (starts, mode) in [(&cell.cold_start, None), (&cell.first_in_process, Some("first_in_process"))] {
+    for (starts, mode) in [
+        (&cell.cold_start, None),
+        (&cell.first_in_process, Some("first_in_process")),
+        (&cell.first_after_import, Some("first_after_import")),
+    ] {
         all.extend(starts.iter().flat_map(|starts| cold_start(starts, mode)));
     }
     if let Some(warm) = &cell.warm_call {

@@ -118,7 +118,7 @@ pub fn all_cells(tables: &[Table]) -> Markup {
         p.read {
             "Every workload and case on every boundary; never averaged over workloads. n counts cold starts, and blocks are the fresh runner processes they came from; disturbed ones, of every experiment, are counted and stay in."
             br;
-            "A row marked “first in process” is the first start of each fresh process, before anything in it was warm; it is part of no other figure."
+            "A row marked “first in process” is the first start of each fresh process, before anything in it was warm; one marked “first after import” is the first from a container image that the daemon had just been given. They are part of no other figure."
         }
         @for table in tables {
             details open[tables.len() == 1] {
@@ -149,12 +149,14 @@ fn cell_row(row: &Row) -> Markup {
             (warm_call(cell)) (p99(calls))
             (counts(cell.cold_start.as_ref(), &cell.circumstances.all()))
         }
-        @if let Some(first) = &cell.first_in_process {
-            tr.first data-first=(cell.cell) {
-                th { (dot(cell)) (row.name()) } td { (row.guest_on_engine()) } td { span.tag.idle { "first in process" } }
-                (starts(Some(first)))
-                td.n.none { "–" } td.n.none { "–" }
-                (counts(Some(first), &Tally::default()))
+        @for (first, tag) in [(&cell.first_in_process, "first in process"), (&cell.first_after_import, "first after import")] {
+            @if let Some(first) = first {
+                tr.first data-first=(cell.cell) {
+                    th { (dot(cell)) (row.name()) } td { (row.guest_on_engine()) } td { span.tag.idle { (tag) } }
+                    (starts(Some(first)))
+                    td.n.none { "–" } td.n.none { "–" }
+                    (counts(Some(first), &Tally::default()))
+                }
             }
         }
     }
@@ -214,6 +216,7 @@ pub fn yardsticks(table: &Table) -> Markup {
     let rows: Vec<&Row> = table.rows.iter().filter(|row| !row.cell.footprint.is_empty()).collect();
     let name = |metric: &str| match metric {
         "fall_of_available" => "fall of MemAvailable".to_string(),
+        "guest_used" => "in use, inside".to_string(),
         "cgroup" => metric.to_string(),
         _ => metric.to_uppercase(),
     };
@@ -221,9 +224,9 @@ pub fn yardsticks(table: &Table) -> Markup {
         @if !rows.is_empty() {
             h3 { "All yardsticks" }
             p.read {
-                "Bytes for one more instance, by five ways of counting. PSS shares pages fairly, USS counts only what would be freed, RSS counts shared pages again;"
+                "Bytes for one more instance, by six ways of counting. PSS shares pages fairly, USS counts only what would be freed, RSS counts shared pages again;"
                 br;
-                "the cgroup's charge and the fall of the machine's available memory also see the kernel's part. Fixed is the PSS that is there with no instance at all."
+                "the cgroup's charge and the fall of the machine's available memory also see the kernel's part; what is in use inside is what a boundary's own kernel says (MemTotal less MemAvailable): the guest's view, which the host's never equals. Fixed is the PSS that is there with no instance at all."
             }
             div.scroll { table {
                 thead { tr {

@@ -16,14 +16,17 @@ pub(super) fn visit(
     experiment: &mut Experiment,
     emit: &mut dyn FnMut(Record),
 ) -> Result<(), Fault> {
+    let first = if request.in_process { Some(SampleFlag::FirstInProcess) } else { deployment.first_start() };
+    // Where every block asks for one start only, a first that is told apart would leave nothing to tell it from.
+    let starts = starts + u32::from(deployment.first_start().is_some());
     let mut phases = Phases::new();
     for index in 0..starts {
         *experiment = Experiment::ColdStart;
         let mut instance = start_answered(request, deployment, case, &mut phases)?;
         let mut put = |metric: &str, ns: u64| {
             let mut line = samples(request, Experiment::ColdStart, metric, Unit::Ns, index, vec![ns]);
-            if request.in_process && index == 0 {
-                line.flags.push(SampleFlag::FirstInProcess);
+            if index == 0 {
+                line.flags.extend(first);
             }
             emit(Record::Samples(line));
         };

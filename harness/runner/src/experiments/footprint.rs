@@ -29,13 +29,13 @@ pub(super) fn visit(
     let first = start_answered(request, deployment, case, &mut phases)?;
     first.stop(Deadline::after(request.target.limits.stop_deadline()))?;
 
-    let base = settle_and_read(deployment, &instances)?;
+    let base = settle_and_read(request, deployment, &mut instances)?;
     put(request, 0, base, base, emit);
     for &n in counts {
         while instances.len() < n as usize {
             instances.push(start_answered(request, deployment, case, &mut phases)?);
         }
-        put(request, n, settle_and_read(deployment, &instances)?, base, emit);
+        put(request, n, settle_and_read(request, deployment, &mut instances)?, base, emit);
     }
     // In reverse order: V8's isolates want to go as a stack.
     while let Some(instance) = instances.pop() {
@@ -44,13 +44,26 @@ pub(super) fn visit(
     Ok(())
 }
 
-fn settle_and_read(deployment: &dyn Deployment, instances: &[Box<dyn Instance>]) -> Result<Reading, Fault> {
+fn settle_and_read(
+    request: &BlockRequest,
+    deployment: &dyn Deployment,
+    instances: &mut [Box<dyn Instance>],
+) -> Result<Reading, Fault> {
     std::thread::sleep(SETTLE);
     let mut attribution: Attribution = deployment.footprint();
-    for instance in instances {
+    for instance in instances.iter() {
         attribution.unite(instance.footprint());
     }
-    memory::read(&attribution)
+    let mut reading = memory::read(&attribution)?;
+    // After the host's reading: the answer itself needs memory.
+    for instance in instances {
+        let allowed = request.target.limits.call_deadline(request.target.emulated);
+        if let Some(own) = instance.own_memory(Deadline::after(allowed))? {
+            let used = own.total.saturating_sub(own.available);
+            reading.guest_used = Some(reading.guest_used.unwrap_or(0) + used);
+        }
+    }
+    Ok(reading)
 }
 
 fn put(request: &BlockRequest, n: u32, reading: Reading, base: Reading, emit: &mut dyn FnMut(Record)) {
@@ -60,6 +73,7 @@ fn put(request: &BlockRequest, n: u32, reading: Reading, base: Reading, emit: &m
         ("rss", Some(reading.rss)),
         ("cgroup", reading.cgroup),
         ("fall_of_available", Some(base.available.saturating_sub(reading.available))),
+        ("guest_used", reading.guest_used),
     ];
     for (yardstick, value) in values {
         let Some(value) = value else { continue };

@@ -13,6 +13,7 @@ use crate::channel::{Channel, Listener};
 use crate::reap::COOKIE;
 use crate::stopwatch::{Deadline, Phases};
 use isobench_core::Fault;
+use isobench_guest::frame::Memory;
 use last_words::LastWords;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,11 @@ pub trait Boundary: Send + Sync {
     /// What exists before any instance does, and is to be counted once.
     fn footprint(&self) -> Attribution {
         Attribution::default()
+    }
+
+    /// Whether each instance has a kernel of its own, which can tell of its memory.
+    fn own_kernel(&self) -> bool {
+        false
     }
 }
 
@@ -115,7 +121,13 @@ impl<B: Boundary> Spawning<B> {
         let up = channel.expect_up(deadline).map_err(|fault| agent.explain(fault, origin))?;
         phases.end_at("boot", up);
         channel.expect_hello(deadline).map_err(|fault| agent.explain(fault, origin))?;
-        Ok(Spawned { channel, agent, origin: Arc::clone(origin), _listener: listener })
+        Ok(Spawned {
+            channel,
+            agent,
+            own_kernel: self.boundary.own_kernel(),
+            origin: Arc::clone(origin),
+            _listener: listener,
+        })
     }
 }
 
@@ -133,6 +145,7 @@ impl<B: Boundary> Deployment for Spawning<B> {
 pub struct Spawned {
     channel: Channel,
     agent: AgentProcess,
+    own_kernel: bool,
     origin: Arc<Origin>,
     /// The socket's file goes when the instance goes: removing it is no part of a start.
     _listener: Listener,
@@ -145,6 +158,13 @@ impl Instance for Spawned {
 
     fn footprint(&self) -> Attribution {
         self.agent.attribution()
+    }
+
+    fn own_memory(&mut self, deadline: Deadline) -> Result<Option<Memory>, Fault> {
+        match self.own_kernel {
+            true => self.channel.memory(deadline).map_err(|fault| self.agent.explain(fault, &self.origin)),
+            false => Ok(None),
+        }
     }
 
     fn stop(mut self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {

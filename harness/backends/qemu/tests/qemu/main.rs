@@ -102,6 +102,9 @@ fn every_experiment(bed: &TestBed, variant: &str) {
     // A machine ahead is there before the first instance, and becomes it.
     assert_eq!(pss[0] > 0, variant == "paused", "{variant}: {pss:?}");
     assert!(pss[1] > 16 << 20 && pss[2] > pss[1], "{variant}: {pss:?}");
+    // The guest's view is its own: less than what the VMM needs for it, and there is none without a guest.
+    let inside = outcome.values(Experiment::Footprint, "guest_used");
+    assert!(inside.len() == 2 && 0 < inside[0] && inside[0] < pss[1] && inside[0] < inside[1], "{variant}: {inside:?}");
 
     let visit = Visit::Throughput { warm: vec![1, 2], fresh: vec![1], duration_ms: 50 };
     let outcome = bed.run(&request(bed, variant, Guest::Native, &echo, b"hello", visit)).expect_ok();
