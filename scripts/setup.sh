@@ -35,6 +35,7 @@ if [ "${ISOBENCH_SETUP:-}" = all ]; then
     if ! [ -d "$(rustc --print sysroot 2>/dev/null)/lib/rustlib/wasm32-unknown-unknown" ]; then
         need /usr/lib/rustlib/src/rust/library/std/Cargo.toml "rustc-web cargo-web rust-web-src lld-22" "to rebuild Wasm guests (or: rustup target add wasm32-unknown-unknown)"
     fi
+    need npm npm "to fetch the programs of the node and workerd backends"
     need node nodejs "to check that guest.js runs outside isobench"
 fi
 
@@ -70,3 +71,4 @@ fi
 # Minutes, once; what it makes stays in the cache.
 "$(dirname "$0")/../harness/backends/qemu/kernel/build.sh" ||
     say "no minimal guest kernel: qemu/boot-minimal will be absent"
+"$(dirname "$0")/node.sh" >/dev/null || say "no pinned Node: the node backend takes one on the path"

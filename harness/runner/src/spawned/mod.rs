@@ -59,7 +59,14 @@ impl Origin {
     /// # Errors
     /// The fault of an agent that is missing or of a guest that cannot be prepared.
     pub fn new(ctx: &RunContext, target: &Target) -> Result<Arc<Origin>, Fault> {
-        let package = AgentPackage::pack(ctx, target)?;
+        Origin::of(AgentPackage::pack(ctx, target)?)
+    }
+
+    /// The same from a package that a backend has made itself.
+    ///
+    /// # Errors
+    /// The fault of a pipe that cannot be had.
+    pub fn of(package: AgentPackage) -> Result<Arc<Origin>, Fault> {
         let words = LastWords::listen().map_err(|e| Fault::backend(format!("a pipe for the agents: {e}")))?;
         Ok(Arc::new(Origin { package, cookie: std::env::var_os(COOKIE), words }))
     }

@@ -140,7 +140,11 @@ pub fn js_faults(bed: &TestBed, variant: &str) {
 
 /// A runner that is killed leaves nothing, where `processes` is how many there are with the runner and one instance.
 pub fn a_killed_runner(bed: &TestBed, variant: &str, processes: usize) {
-    let mut request = telling(bed, variant, "hang", "");
+    a_runner_killed_during(bed, telling(bed, variant, "hang", ""), processes);
+}
+
+/// The same with a request of one's own, which is to hang.
+pub fn a_runner_killed_during(bed: &TestBed, mut request: BlockRequest, processes: usize) {
     request.target.limits.call_deadline_ms = 60_000;
     let state = request.ctx.state.clone();
     let killer = std::thread::spawn(move || {
@@ -160,7 +164,11 @@ pub fn a_killed_runner(bed: &TestBed, variant: &str, processes: usize) {
 
 /// However an instance goes, its processes and theirs go with it, and its socket.
 pub fn stop_drop_and_death(bed: &TestBed, backend: &dyn Backend, variant: &str) {
-    let request = telling(bed, variant, "", "");
+    stop_drop_and_death_of(backend, &telling(bed, variant, "", ""));
+}
+
+/// The same with a guest of one's own, which can be told to `leave a child`.
+pub fn stop_drop_and_death_of(backend: &dyn Backend, request: &BlockRequest) {
     std::fs::create_dir_all(&request.ctx.state).expect("a state folder");
     let files = || std::fs::read_dir(&request.ctx.state).expect("the folder").count();
     let prepared = backend.open(&request.ctx, &request.prepared).expect("open");
@@ -208,8 +216,11 @@ pub fn a_canary(bed: &TestBed, backend: &dyn Backend, variant: &str) {
     request.visit = Visit::ColdStart { starts: 1_001, warm: None };
     let outcome = bed.run(&request).expect_ok();
     assert_eq!(outcome.values(Experiment::ColdStart, "total").len(), 1_001);
+    a_seed_of_its_own(backend, &telling(bed, variant, "", ""));
+}
 
-    let request = telling(bed, variant, "", "");
+/// No two instances draw the same random numbers, of a guest that can be told to `show a random seed`.
+pub fn a_seed_of_its_own(backend: &dyn Backend, request: &BlockRequest) {
     std::fs::create_dir_all(&request.ctx.state).expect("a state folder");
     let prepared = backend.open(&request.ctx, &request.prepared).expect("open");
     let deployment = prepared.deploy(&request.ctx, &request.target).expect("deploy");

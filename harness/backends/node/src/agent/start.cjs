@@ -1,0 +1,2 @@
+
+main(process.argv.slice(2));
