@@ -5,15 +5,11 @@ use anyhow::{Context, Result, ensure};
 use isobench_core::record::Samples;
 use isobench_core::{Experiment, Record, Unit};
 use isobench_runner::overhead::ask_program;
-use isobench_runner::place::Places;
+use isobench_runner::place::{self, Places};
 use isobench_runner::protocol::{BlockRequest, Series};
 use serde::{Deserialize, Serialize};
-use std::env;
 use std::path::PathBuf;
 use std::process::Command;
-
-/// A link to what `scripts/node.sh` fetches.
-const PINNED: &str = "node/pinned";
 
 /// Where it lies and what it is.
 pub struct Node {
@@ -44,10 +40,7 @@ impl Node {
     /// # Errors
     /// There is none, or it does not start.
     pub fn find(places: &Places) -> Result<Node> {
-        let named = env::var_os("ISOBENCH_NODE").map(PathBuf::from);
-        let pinned = || Some(places.cache.join(PINNED)).filter(|path| path.is_file());
-        let on_path = || env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join("node")).find(|p| p.is_file());
-        let program = named.or_else(pinned).or_else(on_path).context("no Node: `scripts/node.sh` fetches one")?;
+        let program = place::fetched(&places.cache, "node").context("no Node: `scripts/node.sh` fetches one")?;
         let out = Command::new(&program).args(["-p", "`${process.version}, V8 ${process.versions.v8}`"]).output();
         let out = out.with_context(|| program.display().to_string())?;
         ensure!(out.status.success(), "{}: {}", program.display(), String::from_utf8_lossy(&out.stderr).trim());

@@ -27,6 +27,14 @@ pub fn installed(program: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
+/// A program that the set-up fetches: the one that `ISOBENCH_<NAME>` names, else the pinned one that `scripts/<name>.sh`
+/// has put into the cache, else an installed one.
+pub fn fetched(cache: &Path, name: &str) -> Option<PathBuf> {
+    let named = env::var_os(format!("ISOBENCH_{}", name.to_uppercase())).map(PathBuf::from);
+    let pinned = || cache.join(name).join("pinned").canonicalize().ok().filter(|file| file.is_file());
+    named.or_else(pinned).or_else(|| installed(name))
+}
+
 impl Places {
     /// Finds them: `ISOBENCH_ROOT`, or the first folder upwards with `workloads/`; `ISOBENCH_CACHE`, or `isobench` in
     /// the user's cache folder; `ISOBENCH_STATE`, or `/tmp/isobench-<uid>`; `ISOBENCH_PROGRAMS`, or the folder of this

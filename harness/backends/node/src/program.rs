@@ -2,17 +2,12 @@
 
 use crate::Variant;
 use isobench_core::{Availability, Fault};
-use isobench_runner::place::installed;
-use isobench_runner::{RunContext, agents};
+use isobench_runner::{RunContext, agents, place};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-
-/// Where `scripts/node.sh` has put the pinned one, below the cache: a link to the program.
-const PINNED: &str = "node/pinned";
 
 /// Longest wait for a Node to say what it is: a hundred times what it takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,9 +41,7 @@ impl Program {
     /// # Errors
     /// The fault of a machine that has none.
     pub fn find(cache: &Path) -> Result<Program, Fault> {
-        let named = env::var_os("ISOBENCH_NODE").map(PathBuf::from);
-        let pinned = || cache.join(PINNED).canonicalize().ok().filter(|path| path.is_file());
-        let path = named.or_else(pinned).or_else(|| installed("node"));
+        let path = place::fetched(cache, "node");
         path.map(|path| Program { path })
             .ok_or_else(|| Fault::backend("there is no Node: `scripts/node.sh` fetches one"))
     }

@@ -149,7 +149,10 @@ impl AgentProcess {
     }
 
     /// Lets it end by itself once `ask` has asked it to, and kills what is left after `grace`.
-    pub(super) fn leave(&mut self, ask: impl FnOnce(), grace: Duration) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// The fault of a process that does not die.
+    pub fn leave(&mut self, ask: impl FnOnce(), grace: Duration) -> Result<(), Fault> {
         // Before it ends: a keeper that is gone has no children any more, though they may live yet.
         self.know_kept();
         ask();
@@ -201,15 +204,18 @@ impl AgentProcess {
     }
 
     /// What became of an agent that stopped answering: `fault`, unless it died, which says more.
-    pub(super) fn explain(&mut self, fault: Fault, origin: &Origin) -> Fault {
+    pub fn explain(&mut self, fault: Fault, origin: &Origin) -> Fault {
         if fault.kind != FaultKind::ChannelClosed || !self.ends_within(AFTER_CLOSE) {
             return fault;
         }
         self.death(origin, FaultKind::ChannelClosed).unwrap_or(fault)
     }
 
-    /// An error if the agent has died without a `hello`.
-    pub(super) fn alive(&mut self, origin: &Origin) -> Result<(), Fault> {
+    /// Whether it still lives.
+    ///
+    /// # Errors
+    /// The fault of an agent that has died without a `hello`.
+    pub fn alive(&mut self, origin: &Origin) -> Result<(), Fault> {
         if !self.ends_within(Duration::ZERO) {
             return Ok(());
         }

@@ -1,0 +1,300 @@
+//! The workerd backend through the coordinator: every fault by its name, nothing left behind.
+
+use isobench_core::{Experiment, FaultKind, Guest};
+use isobench_runner::place::{self, Places};
+use isobench_runner::protocol::{BlockRequest, Visit};
+use isobench_runner::reap;
+use isobench_runner::testing::{Outcome, TestBed, all_load, all_throughput, one_start, skip, starts_and_calls, suite};
+use isobench_runner::{Backend, Deadline, Deployment, Instance, Phases, Prepared};
+use isobench_workerd::{Variant, Workerd};
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// A bed with the workerd that is used outside tests; `None`, and loudly, where there is none.
+fn bed() -> Option<TestBed> {
+    let mut bed = TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-workerd"));
+    let Some(program) = place::fetched(&Places::find().expect("a cache").cache, "workerd") else {
+        skip("there is no workerd: `scripts/workerd.sh` fetches it");
+        return None;
+    };
+    bed.runner.env.insert("ISOBENCH_WORKERD".into(), program.display().to_string());
+    bed.available().then_some(bed)
+}
+
+fn of_each(test: impl Fn(&TestBed, &str)) {
+    if let Some(bed) = bed() {
+        Variant::ALL.iter().for_each(|variant| test(&bed, variant.name()));
+    }
+}
+
+/// A block with the guest that does what it is told, which is `what` and is answered `answer`.
+fn telling(bed: &TestBed, variant: &str, what: &str, answer: &str) -> BlockRequest {
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/misbehaving.js");
+    let mut request = bed.request(variant, Guest::Js, &guest, what.as_bytes(), answer.as_bytes(), one_start());
+    // What does not hang gets a deadline far off: the answer must not come from it.
+    request.target.limits.call_deadline_ms = if what == "hang" { 500 } else { 60_000 };
+    request
+}
+
+/// A deployment in this process, which sees the one workerd that the runner would.
+fn deployed(bed: &TestBed, request: &BlockRequest) -> (Box<dyn Prepared>, Box<dyn Deployment>) {
+    // What a context of the bed does not have: the cache in which the program lies is the user's.
+    let mut ctx = request.ctx.clone();
+    ctx.cache = Places::find().expect("a cache").cache;
+    std::fs::create_dir_all(&ctx.state).expect("a state folder");
+    let prepared = Workerd.open(&ctx, &request.prepared).expect("open");
+    let deployment = prepared.deploy(&ctx, &request.target).expect("deploy");
+    assert!(bed.available());
+    (prepared, deployment)
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(30))
+}
+
+fn start(deployment: &dyn Deployment) -> Box<dyn Instance> {
+    deployment.start(&mut Phases::new(), soon()).expect("start")
+}
+
+#[test]
+fn every_guest_goes_through_every_experiment() {
+    of_each(|bed, variant| {
+        for guest in [Guest::Wasm, Guest::Js] {
+            let echo = bed.artifact("workloads/echo", guest);
+            let run = |visit| bed.run(&bed.request(variant, guest, &echo, b"hello", b"hello", visit)).expect_ok();
+            let outcome = run(starts_and_calls());
+            for metric in ["total", "load", "first_call", "destroy"] {
+                assert_eq!(outcome.values(Experiment::ColdStart, metric).len(), 3, "{variant} {guest}: {metric}");
+            }
+            assert_eq!(outcome.values(Experiment::WarmCall, "call").len(), 100, "{variant} {guest}");
+            // Not PSS, which falls when another test has the same program.
+            let rss = run(Visit::Footprint { instances: vec![1, 4, 16] }).values(Experiment::Footprint, "rss");
+            assert!(rss.len() == 4 && rss[0] < rss[3], "{variant} {guest}: {rss:?}");
+            assert_eq!(rss[0] > 0, variant != "static", "what there is before any instance: {rss:?}");
+            assert_eq!(run(all_throughput()).histograms().len(), 6, "{variant} {guest}");
+            for visit in all_load() {
+                assert!(!run(visit).0.is_empty(), "{variant} {guest}");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_guest_does_wrong_has_a_name_and_a_reason() {
+    let faults = [
+        ("throw", FaultKind::GuestThrow, "guest.js:11: Error: as told"),
+        ("throw a trap", FaultKind::GuestThrow, "cannot be shown"),
+        ("recurse", FaultKind::GuestThrow, "RangeError: Maximum call stack"),
+        ("eat the heap", FaultKind::OutOfMemory, "heap out of memory"),
+        ("ask for too much", FaultKind::OutOfMemory, "Array buffer allocation failed"),
+        ("answer text", FaultKind::BadAnswer, "no Uint8Array"),
+        ("answer a promise", FaultKind::BadAnswer, "no Uint8Array"),
+        ("answer wrongly", FaultKind::WrongAnswer, "it starts `no`"),
+        ("answer much", FaultKind::FrameTooLarge, "16777217 bytes, the limit is 16777216"),
+        ("hang", FaultKind::DeadlineExceeded, "nothing after 500 ms"),
+    ];
+    of_each(|bed, variant| {
+        for (what, kind, reason) in faults {
+            let outcome = bed.run(&telling(bed, variant, what, what));
+            let message = &outcome.expect_fault(kind).message;
+            assert!(message.contains(reason), "{variant}, {what}: {message}");
+        }
+        for harmless in ["chatter", "throw later"] {
+            bed.run(&telling(bed, variant, harmless, harmless)).expect_ok();
+        }
+        suite::js_faults(bed, variant);
+        suite::wasm_faults(bed, variant);
+    });
+}
+
+#[test]
+fn what_is_wrong_with_a_guest_itself_has_a_name() {
+    let wrong = [
+        ("export const answer = 42", FaultKind::InvalidGuest),
+        ("export const handle = 42", FaultKind::InvalidGuest),
+        ("export function handle( {", FaultKind::InvalidGuest),
+        ("import './nothing.js'; export function handle() {}", FaultKind::InvalidGuest),
+        ("throw new Error('as told'); export function handle() {}", FaultKind::GuestThrow),
+        ("for (;;); export function handle() {}", FaultKind::NoHello),
+    ];
+    of_each(|bed, variant| {
+        for (text, kind) in wrong {
+            let guest = bed.write("guest.js", text);
+            let mut request = bed.request(variant, Guest::Js, &guest, b"", b"", one_start());
+            request.target.limits.start_deadline_ms = 1_500;
+            bed.run(&request).expect_fault(kind);
+        }
+    });
+}
+
+#[test]
+fn answers_of_every_size_arrive_whole() {
+    of_each(|bed, variant| {
+        for guest in [Guest::Wasm, Guest::Js] {
+            let echo = bed.artifact("workloads/echo", guest);
+            for size in [0, 1, 65_536, 16 << 20] {
+                let bytes: Vec<u8> = (0..size).map(|n: usize| (n % 251) as u8).collect();
+                let mut request = bed.request(variant, guest, &echo, &bytes, &bytes, one_start());
+                request.target.limits.call_deadline_ms = 60_000;
+                bed.run(&request).expect_ok();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_canary_in_one_instance_is_not_found_in_the_next_thousand() {
+    of_each(|bed, variant| {
+        let starts = if variant == "static" { 51 } else { 1_001 };
+        let mut request = telling(bed, variant, "plant a canary", "plant a canary");
+        request.visit = Visit::ColdStart { starts, warm: None };
+        let outcome = bed.run(&request).expect_ok();
+        assert_eq!(outcome.values(Experiment::ColdStart, "total").len(), starts as usize);
+        let (_prepared, deployment) = deployed(bed, &telling(bed, variant, "", ""));
+        let seed = || start(&*deployment).call(b"show a random seed", soon()).expect("a seed");
+        assert_ne!(seed(), seed());
+    });
+}
+
+/// workerd throws the code cache of its own start away where V8's flags are not those that it was made with, says so,
+/// and is slower from then on.
+#[test]
+fn workerd_has_nothing_to_complain_of() {
+    let Some(mut bed) = bed() else { return };
+    let words = bed.write("words", "");
+    let fake = format!("#!/bin/sh\nexec {} \"$@\" 2>>{}\n", bed.runner.env["ISOBENCH_WORKERD"], words.display());
+    let fake = bed.write("workerd", fake);
+    std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).expect("permissions");
+    bed.runner.env.insert("ISOBENCH_WORKERD".into(), fake.display().to_string());
+    for variant in Variant::ALL {
+        for guest in [Guest::Wasm, Guest::Js] {
+            let echo = bed.artifact("workloads/echo", guest);
+            bed.run(&bed.request(variant.name(), guest, &echo, b"", b"", one_start())).expect_ok();
+            assert_eq!(std::fs::read_to_string(&words).expect("its words"), "", "{variant:?} {guest}");
+        }
+    }
+}
+
+#[test]
+fn no_guest_reaches_a_network() {
+    of_each(|bed, variant| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a socket that does not wait");
+        let url = format!("http://{}/", listener.local_addr().expect("its address"));
+        let (_prepared, deployment) = deployed(bed, &telling(bed, variant, "", ""));
+        let mut instance = start(&*deployment);
+        instance.call(url.as_bytes(), soon()).expect("an answer");
+        // A connection would have been tried before the next answer.
+        instance.call(b"", soon()).expect("an answer");
+        assert_eq!(listener.accept().expect_err("nobody").kind(), ErrorKind::WouldBlock, "{variant}");
+        instance.stop(soon()).expect("stop");
+    });
+}
+
+/// workerd has one thread for all isolates: who never returns, or fills its heap, takes the others along.
+#[test]
+fn neighbours_of_a_guest_that_ends_the_process_are_told_and_the_next_start_gets_another() {
+    let Some(bed) = bed() else { return };
+    for variant in ["dynamic", "pool"] {
+        for (harm, kind) in [("hang", FaultKind::DeadlineExceeded), ("eat the heap", FaultKind::OutOfMemory)] {
+            let (_prepared, deployment) = deployed(&bed, &telling(&bed, variant, "", ""));
+            let (mut one, mut other) = (start(&*deployment), start(&*deployment));
+            assert_eq!(one.footprint(), other.footprint(), "they live in one process");
+            let allowed = if harm == "hang" { Deadline::after(Duration::from_millis(300)) } else { soon() };
+            assert_eq!(one.call(harm.as_bytes(), allowed).expect_err("a fault").kind, kind, "{variant}");
+            let told = other.call(b"", soon()).expect_err("its process is gone").kind;
+            assert!(matches!(told, FaultKind::ChannelClosed | FaultKind::OutOfMemory), "{variant}, {harm}: {told}");
+            one.stop(soon()).expect("stop");
+            drop(other);
+            let mut next = start(&*deployment);
+            assert_eq!(next.call(b"", soon()).expect("an answer"), b"");
+            next.stop(soon()).expect("stop");
+        }
+    }
+}
+
+#[test]
+fn an_isolate_that_is_stopped_or_dropped_is_gone_and_its_name_is_not_used_again() {
+    let Some(bed) = bed() else { return };
+    let (_prepared, deployment) = deployed(&bed, &telling(&bed, "dynamic", "", ""));
+    for stop in [true, false] {
+        let mut instance = start(&*deployment);
+        instance.call(b"plant a canary", soon()).expect("an answer");
+        if stop {
+            instance.stop(soon()).expect("stop")
+        } else {
+            drop(instance)
+        }
+        let mut next = start(&*deployment);
+        assert_eq!(next.call(b"plant a canary", soon()).expect("an answer"), b"plant a canary");
+        next.stop(soon()).expect("stop");
+    }
+}
+
+#[test]
+fn whatever_ends_an_instance_or_its_runner_leaves_nothing() {
+    of_each(|bed, variant| {
+        let request = telling(bed, variant, "", "");
+        let (prepared, deployment) = deployed(bed, &request);
+        let files = || std::fs::read_dir(&request.ctx.state).expect("the folder").count();
+        let before = files();
+        let mut pids = deployment.footprint().pids;
+        for way in ["stop", "drop", "kill"] {
+            let mut instance = start(&*deployment);
+            instance.call(b"", soon()).expect("an answer");
+            let own = instance.footprint().pids;
+            pids.extend(&own);
+            match way {
+                "stop" => instance.stop(soon()).expect("stop"),
+                "drop" => drop(instance),
+                _ => {
+                    // SAFETY: a signal to a process that this test started.
+                    own.iter().for_each(|&pid| assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGKILL) }, 0));
+                    let fault = instance.call(b"", soon()).expect_err("dead");
+                    assert_eq!(fault.kind, FaultKind::ChannelClosed);
+                    assert!(fault.message.contains("SIGKILL"), "{fault}");
+                    instance.stop(soon()).expect("stop");
+                }
+            }
+            assert_eq!(files(), before, "{variant}, {way}: no socket is left");
+            if variant == "static" {
+                assert!(own.iter().all(|&pid| reap::start_time(pid).is_none()), "{own:?} are gone");
+            }
+        }
+        drop((deployment, prepared));
+        assert!(pids.iter().all(|&pid| reap::start_time(pid).is_none()), "{variant}: {pids:?} are gone");
+        assert_eq!(files(), 0, "{variant}");
+        // The runner, and workerd.
+        suite::a_runner_killed_during(bed, telling(bed, variant, "hang", ""), 2);
+    });
+}
+
+#[test]
+fn a_program_that_is_no_workerd_is_told_by_name() {
+    let mut bed = TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-workerd"));
+    let mut with = |script: &str| -> Vec<Outcome> {
+        let fake = bed.write("workerd", format!("#!/bin/sh\n{script}\n"));
+        std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).expect("permissions");
+        bed.runner.env.insert("ISOBENCH_WORKERD".into(), fake.display().to_string());
+        let run = |variant: &Variant| {
+            let mut request = telling(&bed, variant.name(), "", "");
+            request.target.limits.start_deadline_ms = 300;
+            bed.run(&request)
+        };
+        Variant::ALL.iter().map(run).collect()
+    };
+    let mut expect = |script: &str, kind: FaultKind, reason: &str| {
+        for outcome in with(script) {
+            let message = &outcome.expect_fault(kind).message;
+            assert!(message.contains(reason), "{script}: {message}");
+        }
+    };
+    expect("echo no config >&2; exit 7", FaultKind::BackendFailed, "no config");
+    expect("[ $1 = serve ] || sleep 600", FaultKind::BackendFailed, "not done after");
+    expect("[ $1 = serve ] || exit 0; echo no worker >&2; exit 7", FaultKind::NoHello, "no worker");
+    expect("[ $1 = serve ] || exit 0; exec sleep 600", FaultKind::NoHello, "300 ms");
+    expect("[ $1 = serve ] || exit 0; kill -SEGV $$", FaultKind::GuestTrap, "SIGSEGV");
+}
