@@ -3,13 +3,13 @@
 use crate::http::Http;
 use hyper::{Method, StatusCode};
 use isobench_core::{Fault, FaultKind};
-use isobench_guest::fault::AgentFault;
 use isobench_runner::spawned::{AgentProcess, Origin, Role};
 use isobench_runner::{Attribution, Deadline};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,17 +28,21 @@ const WORDS: [(&str, FaultKind); 8] = [
     ("Uncaught", FaultKind::GuestThrow),
 ];
 
-/// How workerd is started.
+/// How a process is started that answers.
 #[derive(Debug)]
 pub(crate) struct Recipe {
     pub(crate) origin: Arc<Origin>,
-    /// The compiled configuration.
-    pub(crate) config: PathBuf,
+    /// What it is told beside its socket, of which it gets the path where that matters.
+    pub(crate) args: fn(&Recipe, &Path) -> Vec<OsString>,
+    /// What `args` is about: the compiled configuration, or the native guest.
+    pub(crate) about: PathBuf,
+    /// The agent itself, or a helper around it.
+    pub(crate) role: Role,
     /// Longest answer in bytes.
     pub(crate) limit: u64,
 }
 
-/// A workerd. Dropping it kills the process and removes the socket.
+/// A workerd, or what stands in for it. Dropping it kills the process and removes the socket.
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Mutex<AgentProcess>,
@@ -68,16 +72,14 @@ impl Recipe {
         Ok(Server { process: Mutex::new(process?), origin, socket, limit })
     }
 
-    fn lend(&self, socket: &PathBuf) -> io::Result<AgentProcess> {
+    fn lend(&self, socket: &Path) -> io::Result<AgentProcess> {
         let listener = UnixListener::bind(socket)?;
         let mut command = self.origin.command(&self.origin.package.program)?;
         let _alone = LENDING.lock().unwrap_or_else(PoisonError::into_inner);
         // A duplicate is handed down by `posix_spawn`, which closes nothing but what is marked so.
         let lent = rustix::io::dup(&listener)?;
-        let socket = format!("http={}", lent.as_raw_fd());
-        // Loading other Workers is the experiment.
-        command.args(["serve", "--experimental", "--binary"]).arg(&self.config).args(["--socket-fd", &socket]);
-        AgentProcess::spawn(&mut command, Role::Agent)
+        command.args((self.args)(self, socket)).args(["--socket-fd", &format!("http={}", lent.as_raw_fd())]);
+        AgentProcess::spawn(&mut command, self.role)
     }
 }
 
@@ -116,10 +118,13 @@ impl Server {
         match http.ask(method, path, body, deadline) {
             Ok(answer) if answer.status == StatusCode::OK => Ok(answer.body.into()),
             Ok(answer) => {
-                let words = String::from_utf8_lossy(&answer.body).into_owned();
-                Err(AgentFault::parse(&answer.body)
-                    .map(|told| Fault::new(FaultKind::from_name(told.kind), told.message))
-                    .unwrap_or_else(|| named(Fault::backend(format!("workerd answered {}: {words}", answer.status)))))
+                let words = String::from_utf8_lossy(&answer.body);
+                Err(match words.split_once(": ").map(|(kind, message)| (FaultKind::from_name(kind), message)) {
+                    None | Some((FaultKind::Internal, _)) => {
+                        named(Fault::backend(format!("workerd answered {}: {words}", answer.status)))
+                    }
+                    Some((kind, message)) => Fault::new(kind, message),
+                })
             }
             Err(fault) => {
                 if fault.kind == FaultKind::DeadlineExceeded {
