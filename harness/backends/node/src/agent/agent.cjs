@@ -11,7 +11,7 @@
 const net = require("node:net");
 const { pathToFileURL } = require("node:url");
 
-const [UP, HELLO, CALL, ANSWER, FAULT, STOP] = [1, 2, 3, 4, 5, 7];
+const [UP, HELLO, CALL, ANSWER, FAULT, STOP, MEMORY] = [1, 2, 3, 4, 5, 7, 8];
 const HEADER = 5;
 /** A frame up to this size is copied together and written at once, as the other agents do. */
 const ONE_WRITE = 4096;
@@ -119,6 +119,8 @@ function reader(limit, frames) {
 function serve(socket, handle, frame) {
   const take = reader(frame, (kind, request) => {
     if (kind === STOP) process.exit(0);
+    // Asked of who has a kernel of its own, which a process has not.
+    if (kind === MEMORY) return send(socket, MEMORY, []);
     if (kind !== CALL) return sendFault(socket, new Fault("bad_frame", `Node's agent takes no frame of kind ${kind}`));
     let bytes;
     try {
