@@ -5,6 +5,7 @@ use isobench_core::{Availability, Description, Fault, Guest, Limits, SampleFlag}
 use isobench_guest::frame::Memory;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// One implementation of a model.
@@ -101,6 +102,15 @@ impl Attribution {
     pub fn unite(&mut self, other: Attribution) {
         self.pids.extend(other.pids);
         self.cgroups.extend(other.cgroups);
+    }
+
+    /// Without the processes whose memory only root may read; what is gone stays in, to be noticed as a fault.
+    pub fn readable(mut self) -> Attribution {
+        self.pids.retain(|pid| {
+            let read = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+            !read.is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
+        });
+        self
     }
 }
 

@@ -18,6 +18,7 @@ mod circumstances;
 pub mod client;
 #[cfg(feature = "criterion")]
 pub mod criterion_glue;
+pub mod daemon;
 pub mod experiments;
 mod fleet;
 pub mod guests;

@@ -70,6 +70,12 @@ pub fn start_time(pid: u32) -> Option<u64> {
     rest.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// The parent of a process.
+pub fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
 /// Kills every process whose cookie is `prefix` or lies below it, until none is left (a dying parent may still have
 /// forked). Answers with the pids killed.
 pub fn kill_cookie(prefix: &Path) -> Vec<u32> {

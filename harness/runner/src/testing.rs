@@ -14,6 +14,7 @@
 //!
 //! [`TestBed::run`] itself asserts that no process and no file of the block is left.
 
+pub mod daemons;
 pub mod suite;
 
 use crate::backend::{RunContext, Target};
@@ -210,6 +211,14 @@ impl Outcome {
             _ => None,
         });
         lines.flatten().copied().collect()
+    }
+
+    /// The metric of every line of samples, in order.
+    pub fn metrics(&self, experiment: Experiment) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(move |record| match record {
+            Record::Samples(s) if s.experiment == experiment => Some(s.metric.as_str()),
+            _ => None,
+        })
     }
 
     /// The visit's throughput histograms: mode, concurrency and calls of each.

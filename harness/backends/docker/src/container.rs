@@ -6,9 +6,8 @@ use bollard::Docker;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use isobench_core::{Fault, FaultKind, Limits};
-use isobench_runner::{Attribution, Deadline, cgroup, owner};
+use isobench_runner::{Attribution, Deadline, cgroup, owner, reap};
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -154,12 +153,12 @@ impl Container {
             return Attribution::default();
         }
         let mut attribution = Attribution::process(init);
-        attribution.pids.extend(parent_of(init));
+        attribution.pids.extend(reap::parent(init));
         if let Some((folder, pids)) = cgroup::of_process(init) {
             attribution.pids.extend(pids);
             attribution.cgroups.insert(folder);
         }
-        readable(attribution)
+        attribution.readable()
     }
 
     /// What the daemon knows of its state.
@@ -224,20 +223,6 @@ impl Container {
         let hint = "the agent never connected; a native guest must be a static program for this machine";
         Err(death(&state, FaultKind::NoHello).context(hint))
     }
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
-}
-
-/// Leaves out what only root may read (the probe's notes say so); what is gone stays in, to be noticed as a fault.
-pub(crate) fn readable(mut attribution: Attribution) -> Attribution {
-    attribution.pids.retain(|pid| {
-        let read = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
-        !read.is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
-    });
-    attribution
 }
 
 /// The name of a container's death. `otherwise` is that of an exit on purpose.

@@ -1,6 +1,6 @@
 //! A guest that is ready to be started, and a started one.
 
-use crate::container::{AGENT, CONNECT, Container, FOLDER, SOCKET, readable, settings};
+use crate::container::{AGENT, CONNECT, Container, FOLDER, SOCKET, settings};
 use crate::daemon::Shared;
 use crate::exec::Executed;
 use crate::image::REPOSITORY;
@@ -71,7 +71,7 @@ impl Deployed {
             state: ctx.state.clone(),
             limits: target.limits.clone(),
             variant: variant.ok_or_else(|| Fault::backend(format!("docker has no variant `{}`", target.variant)))?,
-            daemon: readable(Attribution { pids: shared.pids.clone(), ..Default::default() }),
+            daemon: Attribution { pids: shared.pids.clone(), ..Default::default() }.readable(),
             ahead: Mutex::new(Vec::new()),
             living: None,
         };

@@ -1,7 +1,7 @@
 //! An agent that is executed in a container that lives already: no namespace and no cgroup is made.
 
 use crate::api::{ANSWER_DEADLINE, within};
-use crate::container::{Container, death, readable};
+use crate::container::{Container, death};
 use bollard::Docker;
 use bollard::exec::StartExecOptions;
 use bollard::models::{ContainerState, ExecConfig, ExecInspectResponse};
@@ -144,7 +144,7 @@ impl Instance for Executed {
 
     /// Its own process; the container is everyone's.
     fn footprint(&self) -> Attribution {
-        readable(self.record().pid().map(Attribution::process).unwrap_or_default())
+        self.record().pid().map(Attribution::process).unwrap_or_default().readable()
     }
 
     fn stop(mut self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {

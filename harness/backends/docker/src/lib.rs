@@ -82,7 +82,7 @@ impl Backend for Docker {
     }
 
     fn clean(&self, _ctx: &RunContext, dead: &[PathBuf]) -> Vec<String> {
-        let mut reaped = private::reap(dead);
+        let mut reaped = isobench_runner::daemon::reap("docker", private::CGROUP, dead);
         if let Ok(docker) = daemon::system_socket().and_then(|socket| connect(&socket).map_err(|f| f.message)) {
             reaped.extend(reap::containers(&docker));
             reaped.extend(reap::images(&docker, None));

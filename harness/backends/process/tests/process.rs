@@ -38,7 +38,7 @@ fn what_a_native_guest_does_wrong_has_a_name_and_a_reason() {
 
 #[test]
 fn a_canary_in_one_instance_is_not_found_in_the_next_thousand() {
-    suite::a_canary(&bed(), &Process, "zygote");
+    suite::a_canary(&bed(), &Process, "zygote", 1_000);
 }
 
 #[test]

@@ -4,8 +4,9 @@
 mod last_words;
 mod process;
 
+pub use last_words::LastWords;
 pub(crate) use process::children;
-pub use process::{AgentProcess, Role, Surroundings};
+pub use process::{AgentProcess, Role, Surroundings, death, status_of_shell};
 
 use crate::agents::AgentPackage;
 use crate::backend::{Attribution, Deployment, Instance, RunContext, Target};
@@ -14,7 +15,6 @@ use crate::reap::COOKIE;
 use crate::stopwatch::{Deadline, Phases};
 use isobench_core::Fault;
 use isobench_guest::frame::Memory;
-use last_words::LastWords;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -186,7 +186,7 @@ impl AgentProcess {
         }
         let status = reap(pid).map_err(|e| Fault::backend(format!("waiting for process {pid}: {e}")))?;
         let status = match (self.role, status.code()) {
-            (Role::Keeper, Some(code)) if (129..=128 + SIGNALS).contains(&code) => ExitStatus::from_raw(code - 128),
+            (Role::Keeper, Some(code)) => status_of_shell(code),
             _ => status,
         };
         self.reaped = Some(status);
@@ -281,8 +281,14 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// The name of a death. `otherwise` is that of an exit on purpose.
-fn death(status: ExitStatus, words: &str, otherwise: FaultKind) -> Fault {
+/// How a process ended whose end is told as shells do: as its exit code, or as 128 + the signal that killed it.
+pub fn status_of_shell(code: i32) -> ExitStatus {
+    let killed = (129..=128 + SIGNALS).contains(&code);
+    ExitStatus::from_raw(if killed { code - 128 } else { code << 8 })
+}
+
+/// The name of an agent's death, where `words` are its last ones. `otherwise` is that of an exit on purpose.
+pub fn death(status: ExitStatus, words: &str, otherwise: FaultKind) -> Fault {
     let signal = status.signal();
     let memory = MEMORY_WORDS.iter().any(|word| words.contains(word));
     let (kind, how) = match signal {

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         debris::no_container_in(&owner);
         println!("ok: {name}");
     }
-    let tracks = debris::Tracks::of(&owner);
+    let tracks = debris::tracks(&owner);
     owner.release();
     tracks.assert_gone();
     for (name, test) in DESTRUCTIVE.into_iter().filter(|(name, _)| wanted(name)) {
