@@ -6,6 +6,7 @@ use bollard::Docker;
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::TryStreamExt;
 use isobench_core::Fault;
+use isobench_oci::layer::{Entry, layer};
 use isobench_runner::Deadline;
 use std::io;
 use std::path::Path;
@@ -42,27 +43,9 @@ pub fn ensure(
 
 /// The files that every image has.
 pub(crate) fn tar_of(agent: &Path, guest: Option<&Path>) -> io::Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    put(&mut tar, AGENT, tar::EntryType::Regular, &read(agent)?)?;
-    if let Some(guest) = guest {
-        put(&mut tar, GUEST, tar::EntryType::Regular, &read(guest)?)?;
-    }
-    // Mount points that exist need not be made in the container's own layer.
-    for folder in Path::new(FOLDER).ancestors().take_while(|a| a.parent().is_some()).collect::<Vec<_>>().iter().rev() {
-        put(&mut tar, &folder.to_string_lossy(), tar::EntryType::Directory, &[])?;
-    }
-    tar.into_inner()
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
-}
-
-/// Nothing of the file but its content: same content, same layer.
-pub(crate) fn put(tar: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, content: &[u8]) -> io::Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(kind);
-    header.set_mode(0o755);
-    header.set_size(content.len() as u64);
-    tar.append_data(&mut header, path.trim_start_matches('/'), content)
+    let mut entries = vec![Entry::File(AGENT, agent)];
+    entries.extend(guest.map(|guest| Entry::File(GUEST, guest)));
+    let folders: Vec<&str> = Path::new(FOLDER).ancestors().filter_map(Path::to_str).filter(|f| *f != "/").collect();
+    entries.extend(folders.into_iter().rev().map(Entry::Folder));
+    layer(&entries)
 }

@@ -125,7 +125,7 @@ fn layer(mut before: Vec<u8>, number: usize, padding: usize, rng: &mut ChaCha8Rn
 }
 
 fn put(tar: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
-    crate::image::put(tar, path, tar::EntryType::Regular, content)
+    isobench_oci::layer::put(tar, path, tar::EntryType::Regular, content)
 }
 
 #[cfg(test)]

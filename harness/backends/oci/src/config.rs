@@ -61,12 +61,6 @@ pub fn config(
         "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
         "options": ["nosuid", "strictatime", "mode=755", "size=64k"],
     }));
-    let memory = i64::try_from(limits.memory_bytes.saturating_add(ENGINE_ROOM)).unwrap_or(i64::MAX);
-    let mut memory_limits = json!({ "limit": memory });
-    if limit_swap {
-        // The same with swap included: none of it.
-        memory_limits["swap"] = memory.into();
-    }
     // SAFETY: neither can fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
     json!({
@@ -90,14 +84,25 @@ pub fn config(
                 { "type": "cgroup" },
             ],
             "cgroupsPath": "",
-            "resources": {
-                "memory": memory_limits,
-                "pids": { "limit": PIDS },
-                "devices": [{ "allow": false, "access": "rwm" }],
-            },
+            "resources": resources(limits, limit_swap),
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
         },
+    })
+}
+
+/// `linux.resources`: what a container may use, and no device. `limit_swap` says whether the kernel can forbid it swap.
+pub fn resources(limits: &Limits, limit_swap: bool) -> Value {
+    let memory = i64::try_from(limits.memory_bytes.saturating_add(ENGINE_ROOM)).unwrap_or(i64::MAX);
+    let mut memory_limits = json!({ "limit": memory });
+    if limit_swap {
+        // The same with swap included: none of it.
+        memory_limits["swap"] = memory.into();
+    }
+    json!({
+        "memory": memory_limits,
+        "pids": { "limit": PIDS },
+        "devices": [{ "allow": false, "access": "rwm" }],
     })
 }
 

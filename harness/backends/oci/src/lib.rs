@@ -3,11 +3,13 @@
 //!
 //! - [`config`]: what the runtime is told;
 //! - [`container`]: a container from its bundle to its end;
+//! - [`layer`]: what others make images of;
 //! - [`runtime`]: the runtimes that are known, each a variant;
 //! - `probe`: which of them work here.
 
 pub mod config;
 pub mod container;
+pub mod layer;
 mod probe;
 pub mod runtime;
 
