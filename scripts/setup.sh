@@ -18,6 +18,7 @@ need() {
 need cc gcc "to link Rust programs"
 need /usr/lib/x86_64-linux-gnu/libc.a libc6-dev "static programs: the agents"
 need bwrap bubblewrap "the bwrap backend"
+need containerd containerd "the containerd backend"
 need dockerd docker.io "the docker backend"
 need runc runc "the oci backend"
 need qemu-system-x86_64 qemu-system-x86 "the qemu backend"
@@ -46,7 +47,7 @@ want() {
         say "$1 is missing: $3"
     fi
 }
-want crun crun "oci/crun and docker/crun"
+want crun crun "oci/crun, containerd/crun and docker/crun"
 want runsc runsc "oci/runsc and docker/runsc: gVisor"
 
 if [ -n "$missing" ]; then
