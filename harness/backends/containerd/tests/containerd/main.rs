@@ -11,9 +11,11 @@ use std::process::ExitCode;
 
 /// What a test does, in words, and the test.
 type Named<T> = (&'static str, T);
+/// What is tested of a variant.
+type OfVariant = fn(&TestBed, &str);
 
 /// Of every variant that works here, with one daemon.
-const TESTS: [Named<fn(&TestBed, &str)>; 9] = [
+const TESTS: [Named<OfVariant>; 9] = [
     ("every guest goes through every experiment", every_experiment),
     ("the phases add up", phases),
     ("what a native guest does wrong has a name and a reason", suite::native_faults),
