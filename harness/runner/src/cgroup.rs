@@ -1,7 +1,12 @@
 //! Cgroups: the memory figure of a container, and trees of ours, which outlive a `kill -9` and lead to what is in them.
 //!
 //! Works on v1, v2 and both at once: every mounted hierarchy is looked at. A tree's name is its path below each
-//! hierarchy's mount: a backend's prefix and its owner's tag ([`crate::owner`]).
+//! hierarchy's mount: a backend's prefix and its owner's tag ([`crate::owner`]). [`Maker`] makes those that no runtime
+//! does.
+
+mod maker;
+
+pub use maker::{Limit, Made, Maker};
 
 use crate::owner;
 use std::collections::BTreeSet;
@@ -58,7 +63,7 @@ pub fn memory_folder(name: &str) -> Option<PathBuf> {
     let mut hierarchies = hierarchies();
     // A hybrid machine has both; then v1 holds the memory controller.
     hierarchies.sort_by_key(|h| h.v2);
-    let folders = hierarchies.into_iter().filter(|h| h.v2 || h.has_memory).map(|h| h.mount.join(name));
+    let folders = hierarchies.into_iter().filter(|h| h.v2 || h.has("memory")).map(|h| h.mount.join(name));
     folders.into_iter().find(|f| f.join("memory.usage_in_bytes").exists() || f.join("memory.current").exists())
 }
 
@@ -70,9 +75,20 @@ pub fn oom_kills(folder: &Path) -> u64 {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
+/// The most memory that there ever was in the tree `name`, in bytes, where version 1 holds the memory controller.
+pub fn peak(name: &str) -> Option<u64> {
+    let text = fs::read_to_string(memory_folder(name)?.join("memory.max_usage_in_bytes")).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Whether there is a hierarchy of version 2.
+pub fn has_v2() -> bool {
+    hierarchies().iter().any(|h| h.v2)
+}
+
 /// Whether a limit of memory with swap can be set: not where the kernel does not count swap.
 pub fn counts_swap() -> bool {
-    hierarchies().iter().filter(|h| h.has_memory).all(|h| h.mount.join("memory.memsw.limit_in_bytes").exists())
+    hierarchies().iter().filter(|h| h.has("memory")).all(|h| h.mount.join("memory.memsw.limit_in_bytes").exists())
 }
 
 fn roots(name: &str) -> Vec<PathBuf> {
@@ -114,7 +130,7 @@ pub fn of_process(pid: u32) -> Option<(PathBuf, Vec<u32>)> {
             Some(hierarchy.mount.join(path))
         })
     };
-    let memory = |h: &Hierarchy, line: &str| !h.v2 && h.has_memory && line.split(',').any(|c| c == "memory");
+    let memory = |h: &Hierarchy, line: &str| h.has("memory") && line.split(',').any(|c| c == "memory");
     let unified = |h: &Hierarchy, line: &str| h.v2 && line.is_empty();
     let folder = folder(&memory).or_else(|| folder(&unified))?;
     let pids = processes(&folder);
@@ -127,7 +143,15 @@ struct Hierarchy {
     /// The part of it that is mounted: not `/` inside a container.
     root: PathBuf,
     v2: bool,
-    has_memory: bool,
+    /// Its own mount options: of v1 they name the controllers.
+    options: String,
+}
+
+impl Hierarchy {
+    /// Whether this is the v1 hierarchy of a controller, or of a name (`name=systemd`).
+    fn has(&self, controller: &str) -> bool {
+        !self.v2 && self.options.split(',').any(|option| option == controller)
+    }
 }
 
 fn hierarchies() -> Vec<Hierarchy> {
@@ -144,12 +168,7 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
             "cgroup2" => true,
             _ => return None,
         };
-        Some(Hierarchy {
-            root: mount.get(3)?.into(),
-            mount: mount.get(4)?.into(),
-            v2,
-            has_memory: fs.nth(1)?.split(',').any(|option| option == "memory"),
-        })
+        Some(Hierarchy { root: mount.get(3)?.into(), mount: mount.get(4)?.into(), v2, options: fs.nth(1)?.into() })
     };
     mountinfo.lines().filter_map(hierarchy).collect()
 }
@@ -166,7 +185,7 @@ mod tests {
              37 31 0:37 /docker/ab /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
              41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n",
         );
-        let seen: Vec<_> = found.iter().map(|h| (h.mount.to_str().unwrap(), h.v2, h.has_memory)).collect();
+        let seen: Vec<_> = found.iter().map(|h| (h.mount.to_str().unwrap(), h.v2, h.has("memory"))).collect();
         assert_eq!(
             seen,
             [
@@ -176,5 +195,6 @@ mod tests {
             ]
         );
         assert_eq!(found[1].root, Path::new("/docker/ab"));
+        assert!(found[1].has("name=systemd"));
     }
 }

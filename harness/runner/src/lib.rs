@@ -16,6 +16,7 @@ pub mod cgroup;
 pub mod channel;
 mod circumstances;
 pub mod client;
+pub mod containers;
 #[cfg(feature = "criterion")]
 pub mod criterion_glue;
 pub mod daemon;
@@ -28,6 +29,7 @@ pub mod overhead;
 pub mod owner;
 pub mod place;
 pub mod plan;
+pub mod probing;
 pub mod protocol;
 pub mod reap;
 pub mod serve;

@@ -12,6 +12,7 @@ use crate::stopwatch::nanos;
 use anyhow::{Context, ensure};
 use isobench_guest::frame::{Kind, read_frame, write_frame};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -51,6 +52,13 @@ pub fn first_answer(agent: &mut (impl Read + Write), frame_limit: usize, input: 
     }
     write_frame(agent, Kind::Call, input).expect("the call");
     assert_eq!(read_frame(agent, frame_limit, &mut buffer).expect("the answer"), Kind::Answer);
+}
+
+/// A command as a person types it into a shell: its program and its arguments, not its environment.
+pub fn shell_line(command: &Command) -> String {
+    let quoted = |word: &OsStr| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"));
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// What a by-hand program is told on its standard input.

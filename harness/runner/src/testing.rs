@@ -15,6 +15,7 @@
 //! [`TestBed::run`] itself asserts that no process and no file of the block is left.
 
 pub mod daemons;
+pub mod debris;
 pub mod suite;
 
 use crate::backend::{RunContext, Target};
@@ -28,6 +29,7 @@ use isobench_core::record::Policy;
 use isobench_core::{Experiment, Fault, FaultKind, Guest, Limits, Record, sha256_hex};
 use std::cell::Cell;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,8 +52,11 @@ impl TestBed {
     /// A bed for the runner at `program`, whose folder holds the agents too. Panics where the runner does not answer.
     pub fn new(program: &str) -> TestBed {
         let runner = Runner::at(program).expect("the runner describes itself");
-        // In /tmp whatever TMPDIR says, because a socket's path may have 107 bytes only.
-        let dir = tempfile::Builder::new().prefix("isobench-test-").tempdir_in("/tmp").expect("a temporary folder");
+        // In /tmp whatever TMPDIR says, because a socket's path may have 107 bytes only; open as a run's state folder
+        // is, for containers whose users have no rights here.
+        let open = fs::Permissions::from_mode(0o755);
+        let dir = tempfile::Builder::new().prefix("isobench-test-").permissions(open).tempdir_in("/tmp");
+        let dir = dir.expect("a temporary folder");
         let programs = Path::new(program).parent().expect("a program lies in a folder").into();
         TestBed { runner, dir, programs, prepared: serde_json::Value::Null, blocks: Cell::new(0) }
     }
@@ -189,6 +194,16 @@ impl TestBed {
         let outcome = Outcome(self.runner.block(request, deadline));
         assert_nothing_left(&request.ctx);
         outcome
+    }
+}
+
+/// What `test` says of every variant that can run here, if the backend can; `least` must be among them.
+pub fn of_each(program: &str, least: &str, test: impl Fn(&TestBed, &str)) {
+    let bed = TestBed::new(program);
+    if bed.available() {
+        let variants = bed.variants();
+        assert!(variants.iter().any(|variant| variant == least), "{least} is what is tested at least: {variants:?}");
+        variants.iter().for_each(|variant| test(&bed, variant));
     }
 }
 

@@ -6,6 +6,7 @@ use bollard::Docker;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use isobench_core::{Fault, FaultKind, Limits};
+use isobench_runner::containers::{PIDS, memory_limit};
 use isobench_runner::{Attribution, Deadline, cgroup, owner, reap};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -24,12 +25,6 @@ pub const CONNECT: &str = "unix:/run/isobench/s";
 /// The label with the tag of the process that made the container.
 pub const LABEL: &str = "isobench.owner";
 
-/// What a container may use beside the guest's memory, in bytes: the agent's own heap, stacks, page tables, and the
-/// page cache of a 39 MB agent. V8 wants the most: 35 MB of its own, and array buffers up to the guest's limit once
-/// more (64 MiB by default).
-const ENGINE_ROOM: u64 = 192 << 20;
-/// Most processes and threads: V8 starts up to 16 workers, and a guest starts none.
-const PIDS: i64 = 64;
 /// Longest wait for the daemon to notice that a container ended, and why.
 const VERDICT_DEADLINE: Duration = Duration::from_secs(2);
 /// The kernel tells of an out-of-memory kill on a way of its own, which may be slower than that of the exit.
@@ -48,7 +43,7 @@ pub fn settings(
 ) -> ContainerCreateBody {
     // Agents that are executed in one container share its limits.
     let agents = if variant.way == Way::Exec { u64::from(MOST_INSTANCES) + 1 } else { 1 };
-    let memory = limits.memory_bytes.saturating_add(ENGINE_ROOM).saturating_mul(agents);
+    let memory = memory_limit(limits).saturating_mul(agents);
     let memory = i64::try_from(memory).unwrap_or(i64::MAX);
     let label = |name: &str, value: String| (name.to_string(), value);
     // SAFETY: neither can fail.
@@ -75,7 +70,7 @@ pub fn settings(
             memory: Some(memory),
             // The same with swap included: none of it.
             memory_swap: Some(memory),
-            pids_limit: Some(PIDS * agents as i64),
+            pids_limit: Some((PIDS * agents) as i64),
             mounts: Some(vec![Mount {
                 typ: Some(MountType::BIND),
                 source: Some(folder.to_string_lossy().into_owned()),

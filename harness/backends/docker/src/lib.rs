@@ -26,11 +26,9 @@ use crate::daemon::Chosen;
 use crate::deployment::{Deployed, Image};
 use crate::variant::Variant;
 use isobench_core::{Availability, Description, Fault, Model};
-use isobench_guest::agent;
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// Longest wait for an image to be imported: up to 200 MB through a daemon on a slow disk.
@@ -141,15 +139,4 @@ fn deploy(
     };
     let args = package.args(container::CONNECT, container::GUEST);
     Ok(Box::new(Deployed::new(docker.clone(), shared, image, args, ctx, target)?))
-}
-
-/// The agent of the probe container: echoes what it is sent.
-pub fn probe_agent() -> ExitCode {
-    struct Echo;
-    impl agent::Guest for Echo {
-        fn handle(&mut self, request: &[u8]) -> Result<Vec<u8>, agent::AgentFault> {
-            Ok(request.to_vec())
-        }
-    }
-    agent::serve("docker's probe", |_| Ok(Echo))
 }

@@ -2,23 +2,12 @@
 
 use isobench_core::Limits;
 use isobench_runner::agents::AgentPackage;
+use isobench_runner::containers::{AGENT, GUEST, PIDS, SOCKET, memory_limit};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Where the agent lies in the container.
-pub(crate) const AGENT: &str = "/agent";
-/// Where the prepared guest lies in the container.
-const GUEST: &str = "/guest";
-/// Where the socket lies in the container.
-const SOCKET: &str = "/socket";
-
-/// Files and folders of the root folder, all of them empty: what is mounted over them is all that a container sees.
-pub const MOUNT_POINTS: ([&str; 3], [&str; 2]) = (["agent", "guest", "socket"], ["proc", "dev"]);
-
-/// What a container may use beside the guest's memory, in bytes: as `docker`'s containers.
-const ENGINE_ROOM: u64 = 192 << 20;
-/// Most processes and threads: as `docker`'s containers.
-const PIDS: u64 = 64;
+/// The folders of the root folder, beside its files.
+pub(crate) const FOLDERS: [&str; 2] = ["proc", "dev"];
 
 /// What Docker hides of `/proc` and makes read-only (moby, `oci/defaults.go`).
 const MASKED: [&str; 8] = [
@@ -51,7 +40,7 @@ pub fn config(
             "destination": to, "type": "bind", "source": from, "options": ["bind", "ro", "nosuid", "nodev"],
         })
     };
-    // First the socket, the one that differs. It can be dialled through a read-only mount.
+    // First the socket, the one that differs.
     let mut mounts = vec![bind(SOCKET, Path::new("")), bind(AGENT, &package.program)];
     mounts.extend(package.guest.as_deref().map(|guest| bind(GUEST, guest)));
     mounts.push(json!({
@@ -93,7 +82,7 @@ pub fn config(
 
 /// `linux.resources`: what a container may use, and no device. `limit_swap` says whether the kernel can forbid it swap.
 pub fn resources(limits: &Limits, limit_swap: bool) -> Value {
-    let memory = i64::try_from(limits.memory_bytes.saturating_add(ENGINE_ROOM)).unwrap_or(i64::MAX);
+    let memory = i64::try_from(memory_limit(limits)).unwrap_or(i64::MAX);
     let mut memory_limits = json!({ "limit": memory });
     if limit_swap {
         // The same with swap included: none of it.

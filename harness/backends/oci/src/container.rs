@@ -1,9 +1,10 @@
 //! A container: its bundle, its start, and that nothing of it is left.
 
-use crate::config::{AGENT, MOUNT_POINTS, config, of_one};
+use crate::config::{FOLDERS, config, of_one};
 use crate::runtime::Runtime;
 use isobench_core::{Fault, FaultKind};
 use isobench_runner::agents::AgentPackage;
+use isobench_runner::containers::{self, AGENT, Tree, empty_root};
 use isobench_runner::reap::COOKIE;
 use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role, Surroundings};
 use isobench_runner::{Attribution, Deadline, RunContext, Target, cgroup, owner};
@@ -13,7 +14,6 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What the parent of all containers' cgroups is called, before the tag of the process that starts them.
@@ -24,9 +24,6 @@ const DELETE_DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes that a container's bundle and a runtime's records of it surely fit into: 20 KiB by runc.
 const RECORDS: u64 = 64 << 10;
 
-/// Numbers the containers of this process: runtimes keep some names for the whole machine.
-static STARTED: AtomicU32 = AtomicU32::new(0);
-
 /// What all containers of a deployment are made of.
 #[derive(Debug)]
 pub struct Bundles {
@@ -36,8 +33,8 @@ pub struct Bundles {
     records: PathBuf,
     /// Where the bundles are made.
     folder: PathBuf,
-    /// The parent of the containers' cgroups.
-    parent: String,
+    /// The containers' cgroups.
+    tree: Tree,
 }
 
 impl Bundles {
@@ -58,11 +55,8 @@ impl Bundles {
         // SAFETY: a plain system call.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         let (root, records) = (ctx.state.join("fs"), ctx.state.join("r"));
-        let (files, folders) = MOUNT_POINTS;
-        let made = fs::create_dir_all(&records)
-            .and_then(|()| folders.iter().try_for_each(|folder| fs::create_dir_all(root.join(folder))))
-            .and_then(|()| files.iter().try_for_each(|file| fs::File::create(root.join(file)).map(drop)));
-        made.map_err(|e| Fault::backend(format!("the root folder {}: {e}", root.display())))?;
+        empty_root(&root, &FOLDERS)?;
+        fs::create_dir_all(&records).map_err(|e| Fault::backend(format!("{}: {e}", records.display())))?;
         let cookie = std::env::var(COOKIE).map(|cookie| format!("{COOKIE}={cookie}"));
         let environment = cookie.into_iter().collect();
         Ok(Bundles {
@@ -70,7 +64,7 @@ impl Bundles {
             config: config(package, &root, &target.limits, environment, cgroup::counts_swap()),
             records,
             folder: ctx.state.clone(),
-            parent: format!("{CGROUP}{}", owner::me()),
+            tree: Tree::new(CGROUP),
         })
     }
 
@@ -79,13 +73,13 @@ impl Bundles {
     /// # Errors
     /// The fault of a file that cannot be written.
     pub fn bundle(&self, socket: &Path) -> Result<Container, Fault> {
-        let n = STARTED.fetch_add(1, Ordering::Relaxed);
+        let (n, cgroup) = self.tree.next();
         let container = Container {
             runtime: self.runtime.clone(),
             records: self.records.clone(),
             id: format!("isobench-{}-{n}", owner::me()),
             bundle: self.folder.join(format!("b{n}")),
-            cgroup: format!("{}/{n}", self.parent),
+            cgroup,
             cleared: false,
         };
         let text = of_one(&self.config, socket, &container.cgroup).to_string();
@@ -93,13 +87,6 @@ impl Bundles {
             .and_then(|()| fs::write(container.bundle.join("config.json"), text))
             .map_err(|e| Fault::backend(format!("the bundle {}: {e}", container.bundle.display())))?;
         Ok(container)
-    }
-}
-
-impl Drop for Bundles {
-    fn drop(&mut self) {
-        // Runtimes remove their containers' cgroups, not the parent. One with containers of another deployment stays.
-        cgroup::remove_empty(&self.parent);
     }
 }
 
@@ -225,19 +212,11 @@ impl Container {
 impl Surroundings for Container {
     /// The container's processes, and what gVisor has around them: all are in its cgroup.
     fn attribution(&self) -> Attribution {
-        let cgroups = cgroup::memory_folder(&self.cgroup).into_iter().collect();
-        Attribution { pids: cgroup::members(&self.cgroup), cgroups }
+        containers::attribution(&self.cgroup)
     }
 
     fn verdict(&self) -> Option<Fault> {
-        let kills = cgroup::oom_kills(&cgroup::memory_folder(&self.cgroup)?);
-        (kills > 0).then(|| {
-            Fault::new(
-                FaultKind::OutOfMemory,
-                "the kernel killed the container at its memory limit; memory_mib in the workload's [limits] can allow \
-                 more",
-            )
-        })
+        containers::out_of_memory(&self.cgroup)
     }
 
     fn clear(&mut self) -> Result<(), Fault> {

@@ -13,13 +13,11 @@ pub mod layer;
 mod probe;
 pub mod runtime;
 
-pub use probe::probe_agent;
-
 use container::{Bundles, CGROUP};
 use isobench_core::availability::VariantInfo;
 use isobench_core::{Availability, Description, Fault, Guest, Model};
 use isobench_runner::spawned::{Origin, Spawning};
-use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target, cgroup};
+use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target, containers};
 use runtime::{KNOWN, Known, RUNC, Runtime};
 use std::path::PathBuf;
 
@@ -70,14 +68,9 @@ impl Backend for Oci {
 }
 
 /// Takes down the containers of processes that are gone. They have no mount outside namespaces of their own, and the
-/// runtime's records lie in state folders: a cgroup with processes is what there is. Answers with a line for each.
+/// runtime's records lie in state folders: a cgroup with processes is what there is.
 fn reap() -> Vec<String> {
-    let gone = cgroup::gone_owners(CGROUP).into_iter();
-    gone.map(|tag| {
-        let killed = cgroup::clear(&format!("{CGROUP}{tag}"));
-        format!("oci: removed the cgroups of a runner that is gone, and {killed} processes in them")
-    })
-    .collect()
+    containers::reap("oci", CGROUP)
 }
 
 /// Nothing is shared that would have to be prepared. In the owner process it lives to the end of the run.

@@ -4,16 +4,11 @@
 use isobench_core::{Experiment, FaultKind, Guest};
 use isobench_oci::Oci;
 use isobench_runner::protocol::Visit;
-use isobench_runner::testing::{TestBed, one_start, suite};
+use isobench_runner::testing::{self, TestBed, one_start, suite};
 
 /// What `test` says of every variant that works here.
 fn of_each(test: impl Fn(&TestBed, &str)) {
-    let bed = TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-oci"));
-    if bed.available() {
-        let variants = bed.variants();
-        assert!(variants.iter().any(|v| v == "runc"), "what is tested at least");
-        variants.iter().for_each(|variant| test(&bed, variant));
-    }
+    testing::of_each(env!("CARGO_BIN_EXE_isobench-runner-oci"), "runc", test);
 }
 
 #[test]
@@ -39,6 +34,11 @@ fn only_a_kernel_of_its_own_tells_of_memory_inside() {
 #[test]
 fn what_a_native_guest_does_wrong_has_a_name_and_a_reason() {
     of_each(suite::native_faults);
+}
+
+#[test]
+fn a_container_is_killed_at_its_memory_limit() {
+    of_each(suite::a_full_container);
 }
 
 #[test]

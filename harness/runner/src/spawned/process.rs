@@ -41,6 +41,13 @@ pub trait Surroundings: Send + std::fmt::Debug {
     /// What they tell of the death of the process, where that is more than its exit status does.
     fn verdict(&self) -> Option<Fault>;
 
+    /// How the agent ended, where its keeper's exit status does not say. Asked once they are taken down; `words` is
+    /// what has been printed of late.
+    fn ending(&self, words: &str) -> Option<ExitStatus> {
+        let _ = words;
+        None
+    }
+
     /// Takes them down. Called once the process has ended.
     ///
     /// # Errors
@@ -190,7 +197,7 @@ impl AgentProcess {
             _ => status,
         };
         self.reaped = Some(status);
-        if let Some(mut surroundings) = self.surroundings.take() {
+        if let Some(surroundings) = &mut self.surroundings {
             self.verdict = surroundings.verdict();
             surroundings.clear()?;
         }
@@ -200,7 +207,11 @@ impl AgentProcess {
     /// The name of its death.
     fn death(&mut self, origin: &Origin, otherwise: FaultKind) -> Result<Fault, Fault> {
         let status = self.end()?;
-        Ok(self.verdict.clone().unwrap_or_else(|| death(status, &origin.last_words(), otherwise)))
+        Ok(self.verdict.clone().unwrap_or_else(|| {
+            let words = origin.last_words();
+            let told = self.surroundings.as_ref().and_then(|surroundings| surroundings.ending(&words));
+            death(told.unwrap_or(status), &words, otherwise)
+        }))
     }
 
     /// What became of an agent that stopped answering: `fault`, unless it died, which says more.

@@ -218,7 +218,14 @@ pub fn stop_drop_and_death_of(backend: &dyn Backend, request: &BlockRequest) {
     wait_for_the_end(&kept);
 }
 
-/// What one instance was told is not seen by so many others after it, nor do two draw the same random numbers.
+/// What no engine and no limit of a process sees: memory that is shared with nobody. The container's own limit does.
+pub fn a_full_container(bed: &TestBed, variant: &str) {
+    let outcome = told(bed, variant, "share memory");
+    let message = &outcome.expect_fault(FaultKind::OutOfMemory).message;
+    assert!(message.contains("at its memory limit"), "{variant}: {message}");
+}
+
+/// What one instance was told is not seen by so many after it, nor do two draw the same random numbers.
 pub fn a_canary(bed: &TestBed, backend: &dyn Backend, variant: &str, others: u32) {
     let mut request = telling(bed, variant, "plant a canary", "plant a canary");
     request.visit = Visit::ColdStart { starts: 1 + others, warm: None };

@@ -37,8 +37,7 @@ impl Loop {
     fn from_shell(block: &BlockRequest) -> Loop {
         let hand = Loop::new(block);
         let line = hand.sandbox.start(Command::new(hand.sandbox.program()), &hand.package, &hand.socket, |command| {
-            let words = std::iter::once(command.get_program()).chain(command.get_args());
-            Ok(words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" "))
+            Ok(overhead::shell_line(command))
         });
         let script = block.ctx.state.join("hand.sh");
         std::fs::write(&script, line.expect("a command line") + "\n").expect("a script");
@@ -59,11 +58,6 @@ impl Loop {
             }
         }
     }
-}
-
-/// As a shell wants a word that it is to leave alone.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl ByHand for Loop {

@@ -1,0 +1,103 @@
+//! What containers without a daemon have in common, whoever makes them: what one sees, what it may use, whose it is.
+
+mod ids;
+
+pub use ids::Ids;
+
+use crate::backend::Attribution;
+use crate::{cgroup, owner};
+use isobench_core::{Fault, FaultKind, Limits};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where the agent lies in a container.
+pub const AGENT: &str = "/agent";
+/// Where the prepared guest lies in a container.
+pub const GUEST: &str = "/guest";
+/// Where the socket lies in a container. It can be dialled through a read-only mount.
+pub const SOCKET: &str = "/socket";
+
+/// What a container may use beside its guest's memory, in bytes: the agent's own heap, stacks, page tables, and the
+/// page cache of a 39 MB agent. V8 wants the most: 35 MB of its own, and array buffers up to the guest's limit once more
+/// (64 MiB by default).
+pub const ENGINE_ROOM: u64 = 192 << 20;
+/// Most processes and threads of a container: V8 starts up to 16 workers, and a guest starts none.
+pub const PIDS: u64 = 64;
+
+/// The memory limit of a container, in bytes.
+pub fn memory_limit(limits: &Limits) -> u64 {
+    limits.memory_bytes.saturating_add(ENGINE_ROOM)
+}
+
+/// Makes a root folder of nothing but mount points: the three files that an agent needs, and `folders`.
+///
+/// # Errors
+/// The fault of what cannot be made.
+pub fn empty_root(root: &Path, folders: &[&str]) -> Result<(), Fault> {
+    let inside = |path: &str| root.join(path.trim_start_matches('/'));
+    let made = fs::create_dir_all(root)
+        .and_then(|()| folders.iter().try_for_each(|folder| fs::create_dir_all(inside(folder))))
+        .and_then(|()| [AGENT, GUEST, SOCKET].iter().try_for_each(|file| fs::File::create(inside(file)).map(drop)));
+    made.map_err(|e| Fault::backend(format!("the root folder {}: {e}", root.display())))
+}
+
+/// Numbers the containers of this process: some names are the whole machine's.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// The cgroups of this process's containers: a tree that carries its tag, so that who finds it knows whose it was.
+/// Dropping it removes the tree as far as it is empty.
+#[derive(Debug)]
+pub struct Tree(String);
+
+impl Tree {
+    /// That of a backend, whose trees' names begin with `prefix`.
+    pub fn new(prefix: &str) -> Tree {
+        Tree(format!("{prefix}{}", owner::me()))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The number of the next container, and the name of its cgroup.
+    pub fn next(&self) -> (u32, String) {
+        let n = STARTED.fetch_add(1, Ordering::Relaxed);
+        (n, format!("{}/{n}", self.0))
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // Runtimes remove their containers' cgroups, not the parent. One with containers of another deployment stays.
+        cgroup::remove_empty(&self.0);
+    }
+}
+
+/// Takes down the containers of processes that are gone, by their trees. Answers with a line for each.
+pub fn reap(backend: &str, prefix: &str) -> Vec<String> {
+    let gone = cgroup::gone_owners(prefix).into_iter();
+    gone.map(|tag| {
+        let killed = cgroup::clear(&format!("{prefix}{tag}"));
+        format!("{backend}: removed the cgroups of a runner that is gone, and {killed} processes in them")
+    })
+    .collect()
+}
+
+/// The processes in a container's cgroup, and its memory.
+pub fn attribution(cgroup: &str) -> Attribution {
+    Attribution { pids: cgroup::members(cgroup), cgroups: cgroup::memory_folder(cgroup).into_iter().collect() }
+}
+
+/// The fault of a container in whose cgroup the kernel has killed for want of memory.
+pub fn out_of_memory(cgroup: &str) -> Option<Fault> {
+    (cgroup::oom_kills(&cgroup::memory_folder(cgroup)?) > 0).then(at_its_limit)
+}
+
+/// The fault of a container that the kernel killed at its memory limit.
+pub fn at_its_limit() -> Fault {
+    let message = "the kernel killed the container at its memory limit; memory_mib in the workload's [limits] can \
+                   allow more";
+    Fault::new(FaultKind::OutOfMemory, message)
+}
