@@ -1,0 +1,45 @@
+//! Can it run here? Only a container that was really started, and answered, tells.
+
+use crate::container::{Containers, START};
+use crate::{Lxc, Variant};
+use isobench_core::Availability;
+use isobench_runner::place::installed;
+use isobench_runner::{Backend, RunContext, agents, probing};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+/// Longest wait for LXC to say its version.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn probe(ctx: &RunContext) -> Availability {
+    let name = Lxc.describe().backend;
+    let Some(program) = installed(START) else {
+        return Availability::unavailable("LXC is not installed", "apt install lxc");
+    };
+    // SAFETY: cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Availability::unavailable("only root can give a container a cgroup", "run isobench as root");
+    }
+    let try_one = |variant: Variant| {
+        let tried = probing::try_one(ctx, &name, variant.name(), |target, origin| {
+            Containers::new(ctx, target, &origin.package)
+        });
+        tried.err().map(|fault| (variant.name().to_string(), fault.message))
+    };
+    let absent: BTreeMap<_, _> = Variant::ALL.into_iter().filter_map(try_one).collect();
+    if absent.len() == Variant::ALL.len() {
+        let reasons: Vec<String> = absent.into_values().collect();
+        return Availability::unavailable(
+            format!("no container could be started: {}", reasons.join("; ")),
+            "`lxc-checkconfig` says what the kernel lacks; inside another container it must be allowed to mount",
+        );
+    }
+    let version = agents::text_of(Command::new(&program).arg("--version"), PATIENCE);
+    Availability::Available {
+        versions: [(name, version.unwrap_or_else(|reason| reason))].into(),
+        emulated: false,
+        notes: agents::missing_agents(ctx),
+        absent,
+    }
+}
