@@ -1,0 +1,48 @@
+//! Can it run here? Only a container that was really started, and answered, tells.
+
+use crate::container::{Containers, NSPAWN};
+use crate::{Nspawn, Variant};
+use isobench_core::Availability;
+use isobench_runner::place::installed;
+use isobench_runner::{Backend, RunContext, agents, probing};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+/// Longest wait for nspawn to say its version.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn probe(ctx: &RunContext) -> Availability {
+    let name = Nspawn.describe().backend;
+    let Some(program) = installed(NSPAWN) else {
+        return Availability::unavailable("systemd-nspawn is not installed", "apt install systemd-container");
+    };
+    // SAFETY: cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Availability::unavailable("only root can give a container a cgroup", "run isobench as root");
+    }
+    let try_one = |variant: Variant| {
+        let tried = probing::try_one(ctx, &name, variant.name(), |target, origin| {
+            Containers::new(ctx, target, &origin.package)
+        });
+        tried.err().map(|fault| (variant.name().to_string(), fault.message))
+    };
+    let absent: BTreeMap<_, _> = Variant::ALL.into_iter().filter_map(try_one).collect();
+    if absent.len() == Variant::ALL.len() {
+        let reasons: Vec<String> = absent.into_values().collect();
+        return Availability::unavailable(
+            format!("no container could be started: {}", reasons.join("; ")),
+            "inside another container that one must be allowed to mount and to write to /sys/fs/cgroup",
+        );
+    }
+    let version = agents::text_of(Command::new(&program).arg("--version"), PATIENCE).map(|text| {
+        // `systemd 252 (252.39-1~deb12u2)`, and a line of what it was built with.
+        text.lines().next().unwrap_or_default().trim_start_matches("systemd ").to_string()
+    });
+    Availability::Available {
+        versions: [(NSPAWN.into(), version.unwrap_or_else(|reason| reason))].into(),
+        emulated: false,
+        notes: agents::missing_agents(ctx),
+        absent,
+    }
+}
