@@ -77,6 +77,8 @@ pub fn all(places: &Places) -> Result<Vec<Line>> {
         cold("wasmtime/pooling-resident/wasm/echo/small", Theirs::Beside("tuned"), Limit::AtMost(1.1)),
         cold("bwrap/namespaces/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
         cold("oci/runc/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
+        cold("lxc/privileged/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
+        cold("nspawn/plain/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
         cold("containerd/runc/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
         cold("docker/runc/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
         cold("qemu/boot/native/echo/small", Theirs::Beside("shell"), Limit::AtMost(1.0)),
