@@ -3,7 +3,7 @@
 
 use isobench_core::{FaultKind, Guest};
 use isobench_nspawn::{Nspawn, Variant};
-use isobench_runner::testing::{self, TestBed, suite};
+use isobench_runner::testing::{self, TestBed, one_start, suite};
 
 /// What `test` says of every variant that works here.
 fn of_each(test: impl Fn(&TestBed, &str)) {
@@ -38,7 +38,8 @@ fn faults_of_wasm_and_js_guests_keep_their_names_across_the_boundary() {
 #[test]
 fn a_program_that_is_no_agent_says_no_hello() {
     of_each(|bed, variant| {
-        let outcome = suite::no_agent(bed, variant, &bed.write("text", "hello"));
+        let text = bed.write("text", "hello");
+        let outcome = bed.run(&bed.request(variant, Guest::Native, &text, b"", b"", one_start()));
         let message = &outcome.expect_fault(FaultKind::NoHello).message;
         assert!(message.contains("/agent"), "{message}");
     });

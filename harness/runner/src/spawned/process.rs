@@ -17,6 +17,9 @@ const DEATH: Duration = Duration::from_secs(5);
 /// How long the death of an agent may come after the end of its channel.
 const AFTER_CLOSE: Duration = Duration::from_millis(200);
 
+/// The same of a keeper, which may have a container to take down between the two.
+const KEEPER_AFTER_CLOSE: Duration = Duration::from_secs(2);
+
 /// What engines and allocators print before they end a process that is out of memory.
 const MEMORY_WORDS: [&str; 4] = ["out of memory", "OOM", "memory allocation of", "Allocation failed"];
 
@@ -216,7 +219,8 @@ impl AgentProcess {
 
     /// What became of an agent that stopped answering: `fault`, unless it died, which says more.
     pub fn explain(&mut self, fault: Fault, origin: &Origin) -> Fault {
-        if fault.kind != FaultKind::ChannelClosed || !self.ends_within(AFTER_CLOSE) {
+        let allowed = if self.role == Role::Keeper { KEEPER_AFTER_CLOSE } else { AFTER_CLOSE };
+        if fault.kind != FaultKind::ChannelClosed || !self.ends_within(allowed) {
             return fault;
         }
         self.death(origin, FaultKind::ChannelClosed).unwrap_or(fault)
