@@ -14,10 +14,17 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A process for each instance.
-pub(crate) struct Processes {
-    pub(crate) recipe: Recipe,
-    pub(crate) state: PathBuf,
-    pub(crate) started: AtomicU64,
+pub struct Processes {
+    recipe: Recipe,
+    state: PathBuf,
+    started: AtomicU64,
+}
+
+impl Processes {
+    /// Those of `recipe`, with their sockets in `state`.
+    pub fn new(recipe: Recipe, state: PathBuf) -> Processes {
+        Processes { recipe, state, started: AtomicU64::new(0) }
+    }
 }
 
 impl Deployment for Processes {

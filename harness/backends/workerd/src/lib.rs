@@ -12,17 +12,17 @@ mod deployment;
 mod http;
 mod server;
 
-use deployment::{Isolates, Processes};
+use deployment::Isolates;
+pub use deployment::Processes;
 use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
 use isobench_runner::agents::{self, AgentPackage};
 use isobench_runner::spawned::{Origin, Role};
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target, place};
-use server::Recipe;
+pub use server::Recipe;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Longest wait for workerd to say its version: a hundred times what it takes.
@@ -40,13 +40,11 @@ pub enum Variant {
     Dynamic,
     /// The same, loaded ahead.
     Pool,
-    /// No workerd: a native guest behind a bare HTTP server. What calls over HTTP cost.
-    Http,
 }
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Variant; 4] = [Variant::Static, Variant::Dynamic, Variant::Pool, Variant::Http];
+    pub const ALL: [Variant; 3] = [Variant::Static, Variant::Dynamic, Variant::Pool];
 
     /// Its name, a row's.
     pub fn name(self) -> &'static str {
@@ -54,7 +52,6 @@ impl Variant {
             Variant::Static => "static",
             Variant::Dynamic => "dynamic",
             Variant::Pool => "pool",
-            Variant::Http => "http",
         }
     }
 
@@ -76,14 +73,10 @@ impl Variant {
             ),
             Variant::Dynamic => ("a living workerd with the guest's code in the isolate in front", SHARED),
             Variant::Pool => ("the same, and 4 isolates with the guest evaluated", SHARED),
-            Variant::Http => (
-                "no workerd: a bare HTTP server's file and the native agent's in the page cache",
-                "kernel, file system, the pages of both files",
-            ),
         };
         VariantInfo {
             name: self.name().into(),
-            guests: if self == Variant::Http { vec![Guest::Native] } else { vec![Guest::Wasm, Guest::Js] },
+            guests: vec![Guest::Wasm, Guest::Js],
             prepared: prepared.into(),
             shared: shared.into(),
             quick: false,
@@ -145,13 +138,17 @@ struct Opened;
 impl Prepared for Opened {
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
         let variant = Variant::named(&target.variant)?;
-        let recipe = if variant == Variant::Http { bare(ctx, target) } else { workerd(ctx, target) }?;
+        let (program, args) = command_line(ctx, target)?;
+        let recipe = Recipe {
+            origin: Origin::of(AgentPackage::of(target, program, None)?)?,
+            args: Box::new(move |_| args.clone()),
+            role: Role::Agent,
+            limit: target.limits.frame_bytes,
+        };
         let deadline = Deadline::after(target.limits.start_deadline(target.emulated));
         let isolates = |recipe, ahead| Isolates::new(recipe, ctx.state.clone(), ahead, deadline);
         Ok(match variant {
-            Variant::Static | Variant::Http => {
-                Box::new(Processes { recipe, state: ctx.state.clone(), started: AtomicU64::new(0) })
-            }
+            Variant::Static => Box::new(Processes::new(recipe, ctx.state.clone())),
             Variant::Dynamic => Box::new(isolates(recipe, 0)?),
             Variant::Pool => Box::new(isolates(recipe, AHEAD)?),
         })
@@ -165,38 +162,6 @@ impl Prepared for Opened {
 pub fn command_line(ctx: &RunContext, target: &Target) -> Result<(PathBuf, Vec<OsString>), Fault> {
     let program = program(ctx)?;
     let config = config::compiled(ctx, target, &program)?;
-    Ok((program, serve(config)))
-}
-
-fn serve(config: PathBuf) -> Vec<OsString> {
     // Loading other Workers is an experiment of theirs.
-    vec!["serve".into(), "--experimental".into(), "--binary".into(), config.into()]
-}
-
-fn workerd(ctx: &RunContext, target: &Target) -> Result<Recipe, Fault> {
-    let program = program(ctx)?;
-    Ok(Recipe {
-        about: config::compiled(ctx, target, &program)?,
-        args: |recipe, _| serve(recipe.about.clone()),
-        role: Role::Agent,
-        limit: target.limits.frame_bytes,
-        origin: Origin::of(AgentPackage::of(target, program, None)?)?,
-    })
-}
-
-fn bare(ctx: &RunContext, target: &Target) -> Result<Recipe, Fault> {
-    let program = ctx.programs.join("isobench-workerd-http");
-    Ok(Recipe {
-        about: target.artifact.clone(),
-        args: |recipe, socket| {
-            let agent = socket.with_extension("agent");
-            // All that an agent is told but where to dial, which the server knows.
-            let rest = recipe.origin.package.args("", "").split_off(2);
-            let head = [recipe.about.clone().into(), agent.into(), recipe.limit.to_string().into()];
-            head.into_iter().chain(rest.into_iter().map(OsString::from)).collect()
-        },
-        role: Role::Keeper,
-        limit: target.limits.frame_bytes,
-        origin: Origin::of(AgentPackage::of(target, program, None)?)?,
-    })
+    Ok((program, vec!["serve".into(), "--experimental".into(), "--binary".into(), config.into()]))
 }

@@ -28,18 +28,16 @@ const WORDS: [(&str, FaultKind); 8] = [
     ("Uncaught", FaultKind::GuestThrow),
 ];
 
-/// How a process is started that answers.
-#[derive(Debug)]
-pub(crate) struct Recipe {
-    pub(crate) origin: Arc<Origin>,
-    /// What it is told beside its socket, of which it gets the path where that matters.
-    pub(crate) args: fn(&Recipe, &Path) -> Vec<OsString>,
-    /// What `args` is about: the compiled configuration, or the native guest.
-    pub(crate) about: PathBuf,
-    /// The agent itself, or a helper around it.
-    pub(crate) role: Role,
+/// How a process is started that answers over HTTP.
+pub struct Recipe {
+    /// Its program, and the pipe for what it prints.
+    pub origin: Arc<Origin>,
+    /// What it is told beside its socket (`--socket-fd http=N`), whose path is given.
+    pub args: Box<dyn Fn(&Path) -> Vec<OsString> + Send + Sync>,
+    /// What it is to the guest.
+    pub role: Role,
     /// Longest answer in bytes.
-    pub(crate) limit: u64,
+    pub limit: u64,
 }
 
 /// A workerd, or what stands in for it. Dropping it kills the process and removes the socket.
@@ -78,7 +76,7 @@ impl Recipe {
         let _alone = LENDING.lock().unwrap_or_else(PoisonError::into_inner);
         // A duplicate is handed down by `posix_spawn`, which closes nothing but what is marked so.
         let lent = rustix::io::dup(&listener)?;
-        command.args((self.args)(self, socket)).args(["--socket-fd", &format!("http={}", lent.as_raw_fd())]);
+        command.args((self.args)(socket)).args(["--socket-fd", &format!("http={}", lent.as_raw_fd())]);
         AgentProcess::spawn(&mut command, self.role)
     }
 }
@@ -92,7 +90,11 @@ impl Server {
     pub(crate) fn ready(&self, path: &str, deadline: Deadline) -> Result<Http, Fault> {
         let ready = self.connect(deadline).and_then(|mut http| {
             let answer = self.ask(&mut http, Method::GET, path, b"", deadline)?;
-            if answer == b"ready" { Ok(http) } else { Err(Fault::new(FaultKind::BadFrame, "workerd is not `ready`")) }
+            if answer == b"ready" {
+                Ok(http)
+            } else {
+                Err(Fault::new(FaultKind::BadFrame, "the answer to a first GET is not `ready`"))
+            }
         });
         ready.map_err(|fault| match fault.kind {
             FaultKind::DeadlineExceeded | FaultKind::ChannelClosed => Fault::new(FaultKind::NoHello, fault.message),
@@ -121,7 +123,7 @@ impl Server {
                 let words = String::from_utf8_lossy(&answer.body);
                 Err(match words.split_once(": ").map(|(kind, message)| (FaultKind::from_name(kind), message)) {
                     None | Some((FaultKind::Internal, _)) => {
-                        named(Fault::backend(format!("workerd answered {}: {words}", answer.status)))
+                        named(Fault::backend(format!("the answer has status {}: {words}", answer.status)))
                     }
                     Some((kind, message)) => Fault::new(kind, message),
                 })

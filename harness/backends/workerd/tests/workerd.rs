@@ -13,9 +13,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Those that are workerd's.
-const OF_WORKERD: [Variant; 3] = [Variant::Static, Variant::Dynamic, Variant::Pool];
-
 /// A bed with the workerd that is used outside tests; `None`, and loudly, where there is none.
 fn bed() -> Option<TestBed> {
     let mut bed = TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-workerd"));
@@ -29,7 +26,7 @@ fn bed() -> Option<TestBed> {
 
 fn of_each(test: impl Fn(&TestBed, &str)) {
     if let Some(bed) = bed() {
-        OF_WORKERD.iter().for_each(|variant| test(&bed, variant.name()));
+        Variant::ALL.iter().for_each(|variant| test(&bed, variant.name()));
     }
 }
 
@@ -64,11 +61,13 @@ fn start(deployment: &dyn Deployment) -> Box<dyn Instance> {
 
 #[test]
 fn every_guest_goes_through_every_experiment() {
-    of_each(|bed, variant| every_experiment(bed, variant, &[Guest::Wasm, Guest::Js]));
+    of_each(|bed, variant| {
+        [Guest::Wasm, Guest::Js].into_iter().for_each(|guest| every_experiment(bed, variant, guest))
+    });
 }
 
-fn every_experiment(bed: &TestBed, variant: &str, guests: &[Guest]) {
-    for &guest in guests {
+fn every_experiment(bed: &TestBed, variant: &str, guest: Guest) {
+    {
         let echo = bed.artifact("workloads/echo", guest);
         let run = |visit| bed.run(&bed.request(variant, guest, &echo, b"hello", b"hello", visit)).expect_ok();
         let outcome = run(starts_and_calls());
@@ -79,24 +78,12 @@ fn every_experiment(bed: &TestBed, variant: &str, guests: &[Guest]) {
         // Not PSS, which falls when another test has the same program.
         let rss = run(Visit::Footprint { instances: vec![1, 4, 16] }).values(Experiment::Footprint, "rss");
         assert!(rss.len() == 4 && rss[0] < rss[3], "{variant} {guest}: {rss:?}");
-        let living = ["dynamic", "pool"].contains(&variant);
-        assert_eq!(rss[0] > 0, living, "what there is before any instance: {rss:?}");
+        assert_eq!(rss[0] > 0, variant != "static", "what there is before any instance: {rss:?}");
         assert_eq!(run(all_throughput()).histograms().len(), 6, "{variant} {guest}");
         for visit in all_load() {
             assert!(!run(visit).0.is_empty(), "{variant} {guest}");
         }
     }
-}
-
-/// The bare HTTP server needs no workerd.
-#[test]
-fn a_bare_server_does_what_a_process_does() {
-    let bed = TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-workerd"));
-    assert!(bed.runner.program.with_file_name("isobench-workerd-http").is_file(), "it is built with the runner");
-    every_experiment(&bed, "http", &[Guest::Native]);
-    suite::native_faults(&bed, "http");
-    // The runner, the server, the agent.
-    suite::a_killed_runner(&bed, "http", 3);
 }
 
 #[test]
@@ -186,7 +173,7 @@ fn workerd_has_nothing_to_complain_of() {
     let fake = bed.write("workerd", fake);
     std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).expect("permissions");
     bed.runner.env.insert("ISOBENCH_WORKERD".into(), fake.display().to_string());
-    for variant in OF_WORKERD {
+    for variant in Variant::ALL {
         for guest in [Guest::Wasm, Guest::Js] {
             let echo = bed.artifact("workloads/echo", guest);
             bed.run(&bed.request(variant.name(), guest, &echo, b"", b"", one_start())).expect_ok();
@@ -302,7 +289,7 @@ fn a_program_that_is_no_workerd_is_told_by_name() {
             request.target.limits.start_deadline_ms = 300;
             bed.run(&request)
         };
-        OF_WORKERD.iter().map(run).collect()
+        Variant::ALL.iter().map(run).collect()
     };
     let mut expect = |script: &str, kind: FaultKind, reason: &str| {
         for outcome in with(script) {

@@ -1,7 +1,7 @@
-//! A bare HTTP server in front of a native guest, for `workerd/http`: what calls over HTTP cost where no runtime of
-//! Workers answers them. It is started like workerd, with the socket it is to listen at, and holds the guest's agent.
+//! A bare HTTP server in front of a native guest. It is started like workerd, with the socket it is to listen at, and
+//! holds the guest's agent.
 //!
-//!     isobench-workerd-http AGENT ADDRESS FRAME [agent's arguments …] --socket-fd http=N
+//!     isobench-bare-http-server AGENT ADDRESS FRAME [agent's arguments …] --socket-fd http=N
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("isobench-workerd-http: {error}");
+            eprintln!("isobench-bare-http-server: {error}");
             ExitCode::FAILURE
         }
     }

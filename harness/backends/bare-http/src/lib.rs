@@ -1,0 +1,83 @@
+//! A bare HTTP server in front of the native agent: what calls over HTTP cost, without any runtime of Workers.
+//! [`BareHttp`] is the backend; what stands around the server's process is `isobench-workerd`'s.
+
+use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_runner::agents::AgentPackage;
+use isobench_runner::spawned::{Origin, Role};
+use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
+use isobench_workerd::{Processes, Recipe};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+const SPAWN: &str = "spawn";
+
+/// The server's program.
+const SERVER: &str = "isobench-bare-http-server";
+
+/// The backend.
+#[derive(Debug)]
+pub struct BareHttp;
+
+impl Backend for BareHttp {
+    fn describe(&self) -> Description {
+        let spawn = VariantInfo {
+            name: SPAWN.into(),
+            guests: vec![Guest::Native],
+            prepared: "the server's file and the agent's in the page cache".into(),
+            shared: "kernel, file system, network, and the pages of both files".into(),
+            quick: false,
+            matrix: false,
+        };
+        Description {
+            backend: "bare-http".into(),
+            model: Model::Process,
+            variants: vec![spawn],
+            in_process: false,
+            hidden: false,
+            footprint_instances: 16,
+            engines: Vec::new(),
+        }
+    }
+
+    fn probe(&self, ctx: &RunContext) -> Availability {
+        if !ctx.programs.join(SERVER).is_file() {
+            return Availability::unavailable(format!("{SERVER} is missing"), "`make build` builds it");
+        }
+        Availability::Available {
+            versions: [("bare HTTP server".into(), env!("CARGO_PKG_VERSION").into())].into(),
+            emulated: false,
+            notes: Vec::new(),
+            absent: BTreeMap::new(),
+        }
+    }
+
+    fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
+        Ok(Box::new(Opened))
+    }
+
+    fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
+        Ok(Box::new(Opened))
+    }
+}
+
+/// Processes share nothing that would have to be prepared.
+struct Opened;
+
+impl Prepared for Opened {
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+        let package = AgentPackage::of(target, ctx.programs.join(SERVER), None)?;
+        let (agent, limit) = (OsString::from(&target.artifact), target.limits.frame_bytes);
+        // All that an agent is told but where to dial, which the server knows.
+        let rest: Vec<OsString> = package.args("", "").into_iter().skip(2).map(OsString::from).collect();
+        let recipe = Recipe {
+            origin: Origin::of(package)?,
+            args: Box::new(move |socket| {
+                let head = [agent.clone(), socket.with_extension("agent").into(), limit.to_string().into()];
+                head.into_iter().chain(rest.iter().cloned()).collect()
+            }),
+            role: Role::Keeper,
+            limit,
+        };
+        Ok(Box::new(Processes::new(recipe, ctx.state.clone())))
+    }
+}
