@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long an isolate that was dropped, and not stopped, may take to go.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long the pool may take to be full again where nobody waits for it.
+const REFILL: Duration = Duration::from_secs(10);
+
 /// A process for each instance.
 pub struct Processes {
     recipe: Recipe,
@@ -87,7 +90,7 @@ impl Isolates {
         let living = Mutex::new(Living::default());
         let shared = Arc::new(Shared { recipe, state, ahead, started: AtomicU64::new(0), living });
         let server = shared.server(deadline)?;
-        (0..ahead).try_for_each(|_| shared.refill(&server, deadline))?;
+        shared.refill(&server, deadline)?;
         Ok(Isolates(shared))
     }
 }
@@ -118,11 +121,13 @@ impl Shared {
         Ok(server)
     }
 
-    /// Loads an isolate that is nobody's.
+    /// Loads isolates until as many as are to be ahead are nobody's.
     fn refill(&self, server: &Server, deadline: Deadline) -> Result<(), Fault> {
-        let path = format!("/{}", self.number());
-        server.ready(&path, deadline)?;
-        self.living().pool.push(path);
+        while self.living().pool.len() < self.ahead && server.lives() {
+            let path = format!("/{}", self.number());
+            server.ready(&path, deadline)?;
+            self.living().pool.push(path);
+        }
         Ok(())
     }
 }
@@ -144,7 +149,11 @@ impl Deployment for Isolates {
     }
 
     fn footprint(&self) -> Attribution {
-        self.0.living().server.as_ref().map(|server| server.footprint()).unwrap_or_default()
+        let Some(server) = self.0.living().server.clone() else { return Attribution::default() };
+        // A pool is full whenever its memory is read, or instances from it would seem to need none. One that cannot be
+        // filled is told by the next start.
+        let _ = self.0.refill(&server, Deadline::after(REFILL));
+        server.footprint()
     }
 }
 
@@ -179,11 +188,7 @@ impl Instance for Isolate {
 
     fn stop(mut self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {
         self.end(deadline)?;
-        let (server, shared) = (&self.server, &self.shared);
-        if shared.living().pool.len() < shared.ahead && server.lives() {
-            shared.refill(server, deadline)?;
-        }
-        Ok(())
+        self.shared.refill(&self.server, deadline)
     }
 }
 
