@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Longest wait for a Node to say what it is: a hundred times what it takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a Node says of itself. Its parser is looked for among its own modules, which is not forbidden, just not promised.
+/// What a Node says of itself. Its parser is one of its own modules: to use it is not forbidden, just not promised.
 const QUESTION: &str = "JSON.stringify({
     node: process.version,
     v8: process.versions.v8,

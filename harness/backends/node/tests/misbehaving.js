@@ -31,7 +31,9 @@ const acts = {
   kill: () => process.kill(process.pid, "SIGKILL"),
   "throw later": () => void setTimeout(acts.throw),
   chatter: () => console.error("chatter ".repeat(1e5)),
-  "leave a child": () => void process.getBuiltinModule("node:child_process").spawn("sleep", ["600"], { stdio: "ignore" }),
+  "leave a child"() {
+    process.getBuiltinModule("node:child_process").spawn("sleep", ["600"], { stdio: "ignore" });
+  },
   "show the environment": () => bytes(Object.keys(process.env).sort().join(" ")),
   "plant a canary"() {
     if (canary || globalThis.canary) return bytes(`found ${canary}`);

@@ -110,7 +110,7 @@ fn every_way_to_export_is_understood() {
         "export const handle = (request) => request;",
         "export let other = 1, handle = function (request) { return request };",
         "const answer = (request) => request; export { answer as handle, answer as 'a name' };",
-        "// export function handle() {}\nconst text = `\nexport function handle() {}`;\n export function handle(r) { return r }",
+        "// export function handle() {}\nconst text = `\nexport function handle() {}`;\nexport const handle = (r) => r",
         "export class Other {}\nlet handle; export { handle }; handle = (request) => request;",
         "if (this !== undefined) throw 1; export function handle(request) { return request }",
     ];

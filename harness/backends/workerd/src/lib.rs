@@ -18,7 +18,7 @@ use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo}
 use isobench_runner::agents::{self, AgentPackage};
 use isobench_runner::spawned::{Origin, Role};
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target, place};
-pub use server::Recipe;
+pub use server::{Args, Recipe};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -28,12 +28,15 @@ const WORDS: [(&str, FaultKind); 8] = [
     ("Uncaught", FaultKind::GuestThrow),
 ];
 
+/// What a process is told beside its socket (`--socket-fd http=N`), whose path is given.
+pub type Args = Box<dyn Fn(&Path) -> Vec<OsString> + Send + Sync>;
+
 /// How a process is started that answers over HTTP.
 pub struct Recipe {
     /// Its program, and the pipe for what it prints.
     pub origin: Arc<Origin>,
-    /// What it is told beside its socket (`--socket-fd http=N`), whose path is given.
-    pub args: Box<dyn Fn(&Path) -> Vec<OsString> + Send + Sync>,
+    /// Its arguments.
+    pub args: Args,
     /// What it is to the guest.
     pub role: Role,
     /// Longest answer in bytes.

@@ -1,5 +1,5 @@
-// Turns a guest into a Worker: a request's body in by POST, the answer's body out. GET says that the guest is evaluated,
-// DELETE takes the isolate down. A fault is answered with status 500 and the line that agents send (docs/FORMATS.md).
+// Turns a guest into a Worker: a request's body in by POST, the answer's body out. GET says that the guest is
+// evaluated, DELETE takes the isolate down. A fault is answered with status 500 and the line that agents send (docs/FORMATS.md).
 
 import { abortIsolate } from "cloudflare:workers";
 import { handle } from "./guest.js";
@@ -11,7 +11,8 @@ if (typeof handle !== "function") throw new Error("invalid_guest: the guest expo
 function fault(error) {
   try {
     if (typeof error?.fault === "string") return error.fault;
-    if (error instanceof RangeError && error.message === "Array buffer allocation failed") return `out_of_memory: ${error}`;
+    const refused = error instanceof RangeError && error.message === "Array buffer allocation failed";
+    if (refused) return `out_of_memory: ${error}`;
     const at = /guest\.js:\d+/.exec(error?.stack)?.[0];
     return `guest_throw: ${at ? `${at}: ` : ""}${error}`;
   } catch {

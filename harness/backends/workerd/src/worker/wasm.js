@@ -40,9 +40,10 @@ export function handle(request) {
   new Uint8Array(memory.buffer, at, request.length).set(request);
   const packed = BigInt.asUintN(64, trapping(() => call(at, request.length)));
   // Nothing keeps it from growing; that it did is seen here.
-  if (memory.buffer.byteLength > limits.memory) raise("out_of_memory", `linear memory of ${memory.buffer.byteLength} bytes`);
+  const size = memory.buffer.byteLength;
+  if (size > limits.memory) raise("out_of_memory", `linear memory of ${size} bytes`);
   const [start, length] = [Number(packed >> 32n), Number(packed & 0xffffffffn)];
   if (length > limits.frame) raise("frame_too_large", `the answer has ${length} bytes, the limit is ${limits.frame}`);
-  if (start + length > memory.buffer.byteLength) raise("bad_answer", "the answer lies outside of memory");
+  if (start + length > size) raise("bad_answer", "the answer lies outside of memory");
   return new Uint8Array(memory.buffer, start, length).slice();
 }
