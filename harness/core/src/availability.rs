@@ -108,6 +108,15 @@ impl Availability {
         }
     }
 
+    /// The same on a machine whose own processor is emulated, which everything on it then is.
+    pub fn on_emulated_machine(mut self) -> Availability {
+        if let Availability::Available { emulated, notes, .. } = &mut self {
+            *emulated = true;
+            notes.push("this machine's own processor is emulated: no time measured on it means anything".into());
+        }
+        self
+    }
+
     /// Whether its guests run on an emulated processor.
     pub fn is_emulated(&self) -> bool {
         matches!(self, Availability::Available { emulated: true, .. })

@@ -2,6 +2,7 @@
 //! them.
 
 use crate::backend::RunContext;
+use crate::machine;
 use crate::protocol::{BlockRequest, CleanRequest, Event, Owned};
 use crate::reap::{self, COOKIE};
 use isobench_core::record::FaultRecord;
@@ -73,12 +74,14 @@ impl Runner {
 
     /// Asks whether the backend can run here. A runner that dies or hangs makes it unavailable, with that reason.
     pub fn probe(&self, ctx: &RunContext) -> Availability {
-        ask(&self.program, &self.env, "probe", ctx, &ctx.state, PREPARE_DEADLINE).unwrap_or_else(|fault| {
+        let asked = ask(&self.program, &self.env, "probe", ctx, &ctx.state, PREPARE_DEADLINE);
+        let availability: Availability = asked.unwrap_or_else(|fault| {
             Availability::unavailable(
                 format!("its probe failed: {fault}"),
                 "run `isobench doctor`; rebuild with `make build`",
             )
-        })
+        });
+        if machine::is_emulated() { availability.on_emulated_machine() } else { availability }
     }
 
     /// Reaps what dead runs left.

@@ -16,6 +16,8 @@ pub const PROBE_AGENT: &str = "isobench-qemu-probe";
 
 /// Longest wait for the probe guest; under a working KVM it boots in half a second.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// The same on a machine that is emulated itself.
+const EMULATED_DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a probe found, kept per kernel, processor, host kernel and QEMU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +80,8 @@ fn boots(ctx: &RunContext, machine: &Machine, agent: &Path) -> Result<(), Fault>
         frame_limit: 1 << 10,
     };
     fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
-    Vm::start(&image, &mut Phases::new(), Deadline::after(PROBE_DEADLINE)).map(drop)
+    let allowed = if isobench_runner::machine::is_emulated() { EMULATED_DEADLINE } else { PROBE_DEADLINE };
+    Vm::start(&image, &mut Phases::new(), Deadline::after(allowed)).map(drop)
 }
 
 #[cfg(test)]
