@@ -1,7 +1,8 @@
 //! The program inside a boundary: dials the host, loads the guest, answers calls.
 //!
 //! An agent is an engine ([`Guest`]) and [`serve`]. Its order of acts is the definition of the phases the host measures:
-//! connect, `up`, load, `hello`, then one answer per call until `stop` or the end of the channel.
+//! connect, `up`, load, `hello`, then one answer per call until `stop` or the end of the channel. Over a vsock, which ends
+//! when its machine is restored from a snapshot, it connects again: `up`, and on `wake` another `hello`.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -19,6 +20,8 @@ use crate::frame::{FrameError, Hello, Kind, Memory, PROTOCOL_VERSION, Wake, read
 mod args;
 #[cfg(target_os = "linux")]
 pub mod init;
+#[cfg(target_os = "linux")]
+mod vsock;
 #[cfg(target_os = "linux")]
 mod zygote;
 
@@ -79,7 +82,7 @@ fn run<G: Guest>(name: &str, args: &Args, load: impl FnOnce(&Args) -> Result<G, 
     let channel =
         connect(&args.connect).map_err(|error| format!("can't reach the host at {}: {error}", args.connect))?;
     CHANNEL.store(channel.as_raw_fd(), Ordering::Relaxed);
-    let served = session(&channel, name, args, load);
+    let served = session(&channel, name, args, connect, load);
     CHANNEL.store(-1, Ordering::Relaxed);
     served
 }
@@ -89,16 +92,19 @@ fn connect(to: &Connect) -> io::Result<File> {
         Connect::Unix(path) => Ok(File::from(OwnedFd::from(UnixStream::connect(path)?))),
         #[cfg(target_os = "linux")]
         Connect::Port(port) => init::open_port(port),
+        #[cfg(target_os = "linux")]
+        Connect::Vsock(port) => vsock::connect(*port),
         #[cfg(not(target_os = "linux"))]
-        Connect::Port(_) => Err(io::ErrorKind::Unsupported.into()),
+        Connect::Port(_) | Connect::Vsock(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-/// Everything after the connection; the error is a sentence for the standard error.
+/// Everything after the connection; the error is a sentence for the standard error. `dial` connects again.
 fn session<G: Guest>(
     channel: &File,
     name: &str,
     args: &Args,
+    dial: impl Fn(&Connect) -> io::Result<File>,
     load: impl FnOnce(&Args) -> Result<G, AgentFault>,
 ) -> Result<(), String> {
     let send = |kind, payload: &[u8]| {
@@ -140,7 +146,7 @@ fn session<G: Guest>(
             Ok(Kind::Wake) => {
                 let wake = Wake::decode(&request).ok_or("the host sent a malformed wake")?;
                 #[cfg(target_os = "linux")]
-                if std::process::id() == 1 && matches!(args.connect, Connect::Port(_)) {
+                if std::process::id() == 1 && !matches!(args.connect, Connect::Unix(_)) {
                     init::wake(&wake).map_err(|error| format!("can't seed the kernel and set its clock: {error}"))?;
                 }
                 guest.wake(&wake.entropy, wake.unix_ns);
@@ -151,6 +157,14 @@ fn session<G: Guest>(
                 send(Kind::Memory, &Memory::parse(&meminfo).map(|memory| memory.encode()).unwrap_or_default())?;
             }
             Ok(Kind::Stop) | Err(FrameError::Closed) => return Ok(()),
+            #[cfg(target_os = "linux")]
+            Err(error) if matches!(args.connect, Connect::Vsock(_)) && vsock::was_reset(&error) => {
+                let replaced = dial(&args.connect).and_then(|new| vsock::replace(channel, &new));
+                replaced.map_err(|e| format!("can't reach the host at {} again: {e}", args.connect))?;
+                // What the host has to say to a restored machine is `wake`, which `hello` answers.
+                send(Kind::Up, &[])?;
+                incoming = BufReader::with_capacity(READ_BUFFER, channel);
+            }
             Ok(kind) => return Err(format!("the host sent {kind:?}, which only an agent sends")),
             Err(error @ FrameError::TooLarge { .. }) => {
                 send_fault(&AgentFault::new(fault::FRAME_TOO_LARGE, format!("the request: {error}")))?;

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) const USAGE: &str = "usage: AGENT --connect unix:PATH|port:NAME [--guest PATH] [--memory BYTES] [--frame BYTES] \
-[--deadline-ms N] [--zygote]\nThis program is started by isobench inside a boundary; see `isobench --help`.";
+pub(super) const USAGE: &str = "usage: AGENT --connect unix:PATH|port:NAME|vsock:PORT [--guest PATH] [--memory BYTES] \
+[--frame BYTES] [--deadline-ms N] [--zygote]\nThis program is started by isobench inside a boundary; see `isobench --help`.";
 
 /// Where the host listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Connect {
     Unix(PathBuf),
     /// A virtio-serial port by its name, `port:NAME`.
     Port(String),
+    /// A port of the machine's host over a vsock, `vsock:PORT`.
+    Vsock(u32),
 }
 
 impl fmt::Display for Connect {
@@ -23,6 +25,7 @@ impl fmt::Display for Connect {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Port(name) => write!(f, "port:{name}"),
+            Self::Vsock(port) => write!(f, "vsock:{port}"),
         }
     }
 }
@@ -83,9 +86,11 @@ pub(super) fn parse_connect(text: &OsStr) -> Result<Connect, String> {
     if let Some(path) = bytes.strip_prefix(b"unix:") {
         return Ok(Connect::Unix(OsStr::from_bytes(path).into()));
     }
-    match bytes.strip_prefix(b"port:").map(std::str::from_utf8) {
-        Some(Ok(name)) => Ok(Connect::Port(name.into())),
-        _ => Err(format!("--connect {text:?}: neither unix:PATH nor port:NAME")),
+    let (kind, name) = text.to_str().and_then(|text| text.split_once(':')).unwrap_or_default();
+    match (kind, name.parse()) {
+        ("port", _) => Ok(Connect::Port(name.into())),
+        ("vsock", Ok(port)) => Ok(Connect::Vsock(port)),
+        _ => Err(format!("--connect {text:?}: neither unix:PATH nor port:NAME nor vsock:PORT")),
     }
 }
 
@@ -114,6 +119,7 @@ mod tests {
         };
         assert_eq!(args, expected);
         assert_eq!(parse("--connect unix:/a/b").unwrap().connect, Connect::Unix("/a/b".into()));
+        assert_eq!(parse("--connect vsock:52").unwrap().connect, Connect::Vsock(52));
     }
 
     #[test]
@@ -122,6 +128,8 @@ mod tests {
         assert_eq!(parse("--verbose").unwrap_err(), "unknown argument \"--verbose\"");
         assert_eq!(parse("--memory").unwrap_err(), "--memory needs a value");
         assert_eq!(parse("--memory 64M").unwrap_err(), "--memory \"64M\": not a whole number");
-        assert_eq!(parse("--connect tcp:1").unwrap_err(), "--connect \"tcp:1\": neither unix:PATH nor port:NAME");
+        let unknown = parse("--connect tcp:1").unwrap_err();
+        assert_eq!(unknown, "--connect \"tcp:1\": neither unix:PATH nor port:NAME nor vsock:PORT");
+        assert!(parse("--connect vsock:many").unwrap_err().contains("nor vsock:PORT"));
     }
 }

@@ -1,0 +1,50 @@
+//! The host over a vsock: a socket between a virtual machine and its host that needs neither network nor address.
+//!
+//! A machine that is restored from a snapshot finds its connections reset by the host ("transport reset" in virtio's
+//! specification), for it may be one of many that had them. The agent dials again; that is how it is found.
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::frame::FrameError;
+
+/// Connects to the host's `port`. The kernel gives up after 2 s.
+pub(super) fn connect(port: u32) -> io::Result<File> {
+    let address = libc::sockaddr_vm {
+        svm_family: libc::AF_VSOCK as libc::sa_family_t,
+        svm_reserved1: 0,
+        svm_port: port,
+        svm_cid: libc::VMADDR_CID_HOST,
+        svm_zero: [0; 4],
+    };
+    let length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the address is of the length given and lives through the call; the new descriptor is owned here alone.
+    unsafe {
+        let socket = libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        if socket < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = OwnedFd::from_raw_fd(socket);
+        if libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(socket.into())
+    }
+}
+
+/// Whether a read failed because the machine has been restored and its connections with it reset: told during the read,
+/// or found before it.
+pub(super) fn was_reset(error: &FrameError) -> bool {
+    matches!(error, FrameError::Io(e) if matches!(e.raw_os_error(), Some(libc::ECONNRESET | libc::ENOTCONN)))
+}
+
+/// Puts a new connection in the place of one that was reset, under the same descriptor.
+pub(super) fn replace(channel: &File, by: &File) -> io::Result<()> {
+    // SAFETY: two open descriptors.
+    if unsafe { libc::dup3(by.as_raw_fd(), channel.as_raw_fd(), libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
