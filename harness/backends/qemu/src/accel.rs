@@ -2,6 +2,7 @@
 //! virtual machines above all.
 
 use crate::initramfs::{self, Root};
+use crate::kernel::Kernel;
 use crate::machine::{Accel, Machine, PORT, memory_mib};
 use crate::vm::{Image, Vm};
 use isobench_core::{Fault, sha256_hex};
@@ -21,9 +22,9 @@ const EMULATED_DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a probe found, kept per kernel, processor, host kernel and QEMU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Answer {
+pub struct Answer {
     /// Why a guest does not boot; absent where it does.
-    failed: Option<String>,
+    pub failed: Option<String>,
 }
 
 /// KVM where a guest boots under it; else emulation, and why. `machine` is what would be booted.
@@ -36,20 +37,23 @@ pub fn choose(ctx: &RunContext, machine: &Machine) -> (Accel, Option<String>) {
     if !agent.is_file() {
         return emulated(format!("{} is missing, `make build` builds it", agent.display()));
     }
-    let host = isobench_runner::machine::describe();
-    let facts = format!("{} {} {} {}", machine.kernel.sha256, host.cpu, host.kernel, machine.qemu.version);
-    let path = ctx.cache.join("kvm").join(format!("{}.json", &sha256_hex(facts.as_bytes())[..32]));
-    match remembered(&path, || boots(ctx, machine, &agent)).failed {
+    match ask(ctx, &machine.kernel, &machine.qemu.version, || boots(ctx, machine, &agent)).failed {
         None => (Accel::Kvm, None),
-        Some(why) => {
-            // Relative to the cache: the note goes into run.json, which people publish.
-            let again = format!(
-                "to ask again, remove {} in the cache",
-                path.strip_prefix(&ctx.cache).unwrap_or(&path).display()
-            );
-            emulated(format!("a probe guest did not boot under KVM ({why}); {again}"))
-        }
+        Some(why) => emulated(why),
     }
+}
+
+/// Whether a guest boots under KVM with this kernel and the VMM that `vmm` tells from all others: as `boots` finds, or
+/// as it found before.
+pub fn ask(ctx: &RunContext, kernel: &Kernel, vmm: &str, boots: impl FnOnce() -> Result<(), Fault>) -> Answer {
+    let host = isobench_runner::machine::describe();
+    let facts = format!("{} {} {} {vmm}", kernel.sha256, host.cpu, host.kernel);
+    let path = ctx.cache.join("kvm").join(format!("{}.json", &sha256_hex(facts.as_bytes())[..32]));
+    // Relative to the cache: the note goes into run.json, which people publish.
+    let kept = path.strip_prefix(&ctx.cache).unwrap_or(&path).display();
+    let explained =
+        |why| format!("a probe guest did not boot under KVM ({why}); to ask again, remove {kept} in the cache");
+    Answer { failed: remembered(&path, boots).failed.map(explained) }
 }
 
 /// The answer in the cache, or a new one that is kept there.

@@ -18,7 +18,7 @@ pub const KERNEL_VARIABLE: &str = "ISOBENCH_KERNEL";
 pub const MODULES_VARIABLE: &str = "ISOBENCH_KERNEL_MODULES";
 
 /// The modules that make a virtio-serial port on the `microvm` machine, those they need not named.
-const MODULES: [&str; 2] = ["virtio_mmio", "virtio_console"];
+const PORT_MODULES: [&str; 2] = ["virtio_mmio", "virtio_console"];
 
 /// The file that describes an imported kernel.
 const RECORD: &str = "kernel.json";
@@ -67,26 +67,42 @@ impl Kernel {
     pub fn find(ctx: &RunContext) -> Result<Kernel, Missing> {
         let cache = ctx.cache.join("kernel");
         fs::create_dir_all(&cache).map_err(|e| Missing::file(&cache, &e))?;
-        if let Some(image) = std::env::var_os(KERNEL_VARIABLE) {
-            let image = PathBuf::from(image);
-            let modules = std::env::var_os(MODULES_VARIABLE).map(PathBuf::from);
-            return Kernel::import(&cache, &image, &image.display().to_string(), modules.as_deref());
+        if let Some(kernel) = Kernel::named(ctx, &PORT_MODULES) {
+            return kernel;
         }
         let distribution = cache.join(DISTRIBUTION);
         if let Some(kernel) = Kernel::read(&distribution) {
             return Ok(kernel);
         }
         let unpacked = packages::fetch_kernel(&cache)?;
-        let kernel = Kernel::import(&cache, &unpacked.image, &unpacked.source, Some(unpacked.dir.path()))?;
+        let kernel =
+            Kernel::import(&cache, &unpacked.image, &unpacked.source, Some(unpacked.dir.path()), &PORT_MODULES)?;
         kernel.write(&distribution).map_err(|e| Missing::file(&distribution, &e))?;
         Ok(kernel)
     }
 
-    /// Puts a kernel into the cache, under its release and the hash of its parts.
-    pub fn import(cache: &Path, image: &Path, source: &str, modules: Option<&Path>) -> Result<Kernel, Missing> {
+    /// The kernel that `ISOBENCH_KERNEL` names, if it does, with those of `wanted` of its modules that are not built in.
+    pub fn named(ctx: &RunContext, wanted: &[&str]) -> Option<Result<Kernel, Missing>> {
+        let image = PathBuf::from(std::env::var_os(KERNEL_VARIABLE)?);
+        let modules = std::env::var_os(MODULES_VARIABLE).map(PathBuf::from);
+        let cache = ctx.cache.join("kernel");
+        let made = fs::create_dir_all(&cache).map_err(|e| Missing::file(&cache, &e));
+        let source = image.display().to_string();
+        Some(made.and_then(|()| Kernel::import(&cache, &image, &source, modules.as_deref(), wanted)))
+    }
+
+    /// Puts a kernel into the cache, under its release and the hash of its parts: those of `wanted` and of what they
+    /// depend on that are found below the folder `modules`.
+    pub fn import(
+        cache: &Path,
+        image: &Path,
+        source: &str,
+        modules: Option<&Path>,
+        wanted: &[&str],
+    ) -> Result<Kernel, Missing> {
         let bytes = fs::read(image).map_err(|e| Missing::file(image, &e))?;
         let sha256 = sha256_hex(&bytes);
-        let modules = modules.map_or_else(|| Ok(Vec::new()), find_modules)?;
+        let modules = modules.map_or_else(|| Ok(Vec::new()), |dir| find_modules(dir, wanted))?;
         let parts: String = modules.iter().map(|(name, ko)| format!("{name} {}\n", sha256_hex(ko))).collect();
         let key = &sha256_hex(format!("{source}\n{sha256}\n{parts}").as_bytes())[..16];
 
@@ -165,11 +181,11 @@ fn release(kernel: &[u8]) -> Option<String> {
 }
 
 /// The needed modules and those they depend on, in the order of loading. One that is not among the files is built in.
-fn find_modules(dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Missing> {
+fn find_modules(dir: &Path, wanted: &[&str]) -> Result<Vec<(String, Vec<u8>)>, Missing> {
     let mut files = BTreeMap::new();
     collect(dir, &mut files).map_err(|e| Missing::file(dir, &e))?;
     let mut order = Vec::new();
-    for name in MODULES {
+    for name in wanted {
         add_with_dependencies(name, &files, &mut order)?;
     }
     Ok(order)
@@ -243,7 +259,8 @@ mod tests {
         module("virtio_mmio.ko", "virtio_ring,virtio");
         module("virtio_console.ko", "virtio_ring,virtio,hvc_driver");
         module("virtio_net.ko", "");
-        let order: Vec<String> = find_modules(dir.path()).unwrap().into_iter().map(|(name, _)| name).collect();
+        let order: Vec<String> =
+            find_modules(dir.path(), &PORT_MODULES).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(order, ["virtio_ring", "virtio", "virtio_mmio", "virtio_console"]);
     }
 
@@ -252,7 +269,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("kernel");
         fs::write(&image, vec![7; 4096]).unwrap();
-        let missing = Kernel::import(dir.path(), &image, "test", None).unwrap_err();
+        let missing = Kernel::import(dir.path(), &image, "test", None, &[]).unwrap_err();
         assert!(missing.reason.contains("is no x86 Linux kernel"), "{missing}");
         assert!(missing.remedy.contains(KERNEL_VARIABLE), "{missing}");
     }
@@ -262,10 +279,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("image");
         fs::write(&image, b"\x7fELF....Linux version %s ....Linux version 6.1.0-56-cloud-amd64 (debian)").unwrap();
-        let first = Kernel::import(dir.path(), &image, "test", None).unwrap();
+        let first = Kernel::import(dir.path(), &image, "test", None, &[]).unwrap();
         assert_eq!(first.release, "6.1.0-56-cloud-amd64");
         assert!(first.image.is_file());
-        assert_eq!(Kernel::import(dir.path(), &image, "test", None).unwrap(), first);
+        assert_eq!(Kernel::import(dir.path(), &image, "test", None, &[]).unwrap(), first);
         let folders = fs::read_dir(dir.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
         assert_eq!(folders, 1, "nothing half-made is left");
     }
@@ -279,7 +296,7 @@ mod tests {
         image[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
         image[0x300..0x30f].copy_from_slice(b"6.8.0-88 (buil)");
         fs::write(&path, &image).unwrap();
-        let kernel = Kernel::import(dir.path(), &path, "test", None).unwrap();
+        let kernel = Kernel::import(dir.path(), &path, "test", None, &[]).unwrap();
         assert_eq!(kernel.release, "6.8.0-88");
         assert!(kernel.image.ends_with("bzImage"));
         assert_eq!(fs::read(&kernel.image).unwrap(), image);

@@ -7,7 +7,7 @@
 //! | [`kernel`], [`packages`], [`unpack`], [`minimal`] | the guest's kernel: found, fetched, taken apart |
 //! | [`initramfs`], [`cpio`] | the guest's root: agent, arguments, guest, modules |
 //! | [`machine`], [`tsc`], [`accel`] | QEMU's command line, the clock's rate, KVM or not |
-//! | [`vm`], [`process`], [`control`] | one running instance |
+//! | [`vm`], [`process`], [`vmm`], [`control`] | one running instance |
 //! | [`saved`], [`paused`] | machines that were booted before the clock started |
 
 pub mod accel;
@@ -25,6 +25,7 @@ pub mod tsc;
 pub mod unpack;
 pub mod variant;
 pub mod vm;
+pub mod vmm;
 
 use accel::choose;
 use initramfs::{GUEST_FILE, Root};
@@ -176,7 +177,7 @@ pub fn image(machines: &Machines, ctx: &RunContext, target: &Target) -> Result<I
 enum Deployed {
     Booted(Image),
     Restored(Image, Saved),
-    Paused(Arc<Ahead>),
+    Paused(Arc<Ahead<Vm>>),
 }
 
 impl Deployment for Deployed {

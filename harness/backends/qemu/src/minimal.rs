@@ -1,4 +1,4 @@
-//! The kernel of `boot-minimal`, built for this machine from the distribution's source. That takes minutes, so the set-up
+//! The kernel of `boot-minimal`, and of Firecracker's machines, built for this machine from the distribution's source. That takes minutes, so the set-up
 //! does it (`kernel/build.sh` in this crate), and here it is only looked for.
 
 use crate::kernel::{Kernel, Missing};
@@ -22,7 +22,7 @@ pub fn find(ctx: &RunContext) -> Result<Kernel, Missing> {
     let home = folder(&kernels).ok_or_else(|| missing("the minimal kernel has not been built".into()))?;
     let source = fs::read_to_string(home.join("source"))
         .map_err(|e| missing(format!("{}: {e}", home.join("source").display())))?;
-    Kernel::import(&kernels, &home.join("vmlinux"), source.trim(), None)
+    Kernel::import(&kernels, &home.join("vmlinux"), source.trim(), None, &[])
 }
 
 /// Where the script has put it below `kernels`: the name ends in the version of the source's package.

@@ -1,6 +1,5 @@
 //! A machine booted ahead that stands still, for the next start; whoever ends an instance boots the next.
 
-use crate::vm::{Image, Vm};
 use isobench_core::{Fault, FaultKind};
 use isobench_guest::frame::Memory;
 use isobench_runner::{Attribution, Deadline, Instance, Phases};
@@ -8,26 +7,50 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+/// A machine that can stand still.
+pub trait Standing: Instance + Send + Sized + 'static {
+    /// What it is started from.
+    type Image: Clone + Send + Sync + 'static;
+
+    /// Boots a machine to its agent's hello.
+    ///
+    /// # Errors
+    /// The fault of a machine that cannot be started.
+    fn start(image: &Self::Image, phases: &mut Phases, deadline: Deadline) -> Result<Self, Fault>;
+
+    /// Stops it where it is, to be resumed.
+    ///
+    /// # Errors
+    /// The fault of a machine that cannot be stopped.
+    fn pause(&mut self, deadline: Deadline) -> Result<(), Fault>;
+
+    /// Lets one that stands still run on, which ends the phase `boot`, and wakes its agent.
+    ///
+    /// # Errors
+    /// The fault of a machine that does not run on.
+    fn resume(&mut self, phases: &mut Phases, deadline: Deadline) -> Result<(), Fault>;
+}
+
 /// Where a machine that was asked for is sent.
-type Answer = mpsc::Sender<Result<Vm, Fault>>;
+type Answer<V> = mpsc::Sender<Result<V, Fault>>;
 
 /// One machine ahead.
 #[derive(Debug)]
-pub struct Ahead {
-    image: Image,
-    machine: Mutex<Option<Vm>>,
-    keeper: mpsc::Sender<Answer>,
+pub struct Ahead<V: Standing> {
+    image: V::Image,
+    machine: Mutex<Option<V>>,
+    keeper: mpsc::Sender<Answer<V>>,
 }
 
-impl Ahead {
+impl<V: Standing> Ahead<V> {
     /// Boots the first one. Each may take `allowed` to boot.
-    pub fn new(image: Image, allowed: Duration) -> Result<Arc<Ahead>, Fault> {
-        let (keeper, asked) = mpsc::channel::<Answer>();
+    pub fn new(image: V::Image, allowed: Duration) -> Result<Arc<Ahead<V>>, Fault> {
+        let (keeper, asked) = mpsc::channel::<Answer<V>>();
         let of = image.clone();
-        // A thread of its own, because QEMU dies with the thread that made it, and those that stop instances come and go.
+        // A thread of its own, because a VMM dies with the thread that made it, and those that stop instances come and go.
         let kept = thread::Builder::new().name("keeper".into()).spawn(move || {
             for answer in asked {
-                let _ = answer.send(boot(&of, Deadline::after(allowed)));
+                let _ = answer.send(boot::<V>(&of, Deadline::after(allowed)));
             }
         });
         kept.map_err(|e| Fault::new(FaultKind::Internal, format!("a thread: {e}")))?;
@@ -40,7 +63,7 @@ impl Ahead {
     pub fn start(self: &Arc<Self>, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault> {
         let taken = self.machine.try_lock().ok().and_then(|mut machine| machine.take());
         let Some(mut vm) = taken else {
-            let vm = Vm::start(&self.image, phases, deadline)?;
+            let vm = V::start(&self.image, phases, deadline)?;
             return Ok(Box::new(Taken { vm, ahead: Arc::clone(self) }));
         };
         phases.end("create");
@@ -64,24 +87,24 @@ impl Ahead {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vm>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<V>> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn boot(image: &Image, deadline: Deadline) -> Result<Vm, Fault> {
-    let mut vm = Vm::start(image, &mut Phases::new(), deadline)?;
-    vm.pause()?;
+fn boot<V: Standing>(image: &V::Image, deadline: Deadline) -> Result<V, Fault> {
+    let mut vm = V::start(image, &mut Phases::new(), deadline)?;
+    vm.pause(deadline)?;
     Ok(vm)
 }
 
 /// An instance whose end makes the next machine.
-struct Taken {
-    vm: Vm,
-    ahead: Arc<Ahead>,
+struct Taken<V: Standing> {
+    vm: V,
+    ahead: Arc<Ahead<V>>,
 }
 
-impl Instance for Taken {
+impl<V: Standing> Instance for Taken<V> {
     fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault> {
         self.vm.call(request, deadline)
     }

@@ -28,6 +28,11 @@ const PIECE: usize = 64 << 10;
 /// every build of an agent makes others.
 const UNUSED: Duration = Duration::from_secs(24 * 3600);
 
+/// The file of a saved machine's memory, in its folder.
+pub const MEMORY: &str = "memory";
+/// The file of all the rest, in its folder.
+pub const STATE: &str = "state";
+
 /// A saved machine.
 #[derive(Debug, Clone)]
 pub struct Saved {
@@ -40,16 +45,30 @@ pub struct Saved {
 impl Saved {
     /// The state of a machine of `image`, made if no block has done so before.
     pub fn of(ctx: &RunContext, image: &Image, deadline: Deadline) -> Result<Saved, Fault> {
+        Saved::kept(ctx, &key(image), image.memory_mib, |dir| save(image, dir, deadline))
+    }
+
+    /// The machine of `memory_mib` that is kept under a name of all that it depends on. If no block has done so before,
+    /// `save` writes [`MEMORY`] and [`STATE`] of one into a folder.
+    ///
+    /// # Errors
+    /// Those of `save`, and of what is damaged.
+    pub fn kept(
+        ctx: &RunContext,
+        key: &str,
+        memory_mib: u64,
+        save: impl FnOnce(&Path) -> Result<(), Fault>,
+    ) -> Result<Saved, Fault> {
         let states = ctx.cache.join("state");
-        let home = states.join(key(image));
-        let saved = Saved { memory: home.join("memory"), state: home.join("state") };
+        let home = states.join(key);
+        let saved = Saved { memory: home.join(MEMORY), state: home.join(STATE) };
         let failed = |e: io::Error| Fault::backend(format!("saving a machine in {}: {e}", home.display()));
         if !home.is_dir() {
             fs::create_dir_all(&states).map_err(failed)?;
             remove_unused(&states);
             // Made aside and renamed, so that whoever sees the folder sees all of it.
             let part = tempfile::Builder::new().prefix("part-").tempdir_in(&states).map_err(failed)?;
-            save(image, part.path(), deadline)?;
+            save(part.path())?;
             match fs::rename(part.path(), &home) {
                 // Somebody else was faster, with as good a machine.
                 Err(_) if home.is_dir() => {}
@@ -59,7 +78,7 @@ impl Saved {
         let damaged = |why: String| Fault::backend(format!("the saved machine {} {why}; remove it", home.display()));
         // QEMU would make a short file longer, with nothing in it.
         match fs::metadata(&saved.memory) {
-            Ok(memory) if memory.len() == image.memory_mib << 20 => {}
+            Ok(memory) if memory.len() == memory_mib << 20 => {}
             Ok(memory) => return Err(damaged(format!("has {} bytes of memory", memory.len()))),
             Err(e) => return Err(damaged(format!("has no memory: {e}"))),
         }
@@ -108,8 +127,8 @@ fn save(image: &Image, dir: &Path, deadline: Deadline) -> Result<(), Fault> {
     if end != "completed" {
         return Err(Fault::backend(format!("saving a machine: QEMU says it is {end}")));
     }
-    fs::write(dir.join("state"), state).map_err(|e| failed("its state", e))?;
-    copy(&memory, &dir.join("memory")).map_err(|e| failed("its memory", e))
+    fs::write(dir.join(STATE), state).map_err(|e| failed("its state", e))?;
+    copy(&memory, &dir.join(MEMORY)).map_err(|e| failed("its memory", e))
 }
 
 /// A file without a name that lives in memory.
@@ -145,8 +164,11 @@ fn read(mut stream: UnixStream, deadline: Deadline) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Copies what is not zero.
-fn copy(memory: &File, to: &Path) -> io::Result<()> {
+/// Copies what is not zero: the copy has holes where the memory was never touched.
+///
+/// # Errors
+/// Those of the files.
+pub fn copy(memory: &File, to: &Path) -> io::Result<()> {
     let length = memory.metadata()?.len();
     let copy = File::create_new(to)?;
     copy.set_len(length)?;
@@ -166,7 +188,7 @@ fn copy(memory: &File, to: &Path) -> io::Result<()> {
 /// Removes states that nobody has used of late. What resists is tried again with the next one.
 fn remove_unused(states: &Path) {
     for dir in fs::read_dir(states).into_iter().flatten().flatten().map(|entry| entry.path()) {
-        let used = fs::metadata(dir.join("state")).or_else(|_| fs::metadata(&dir)).and_then(|m| m.modified());
+        let used = fs::metadata(dir.join(STATE)).or_else(|_| fs::metadata(&dir)).and_then(|m| m.modified());
         if used.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNUSED)) {
             let _ = fs::remove_dir_all(dir);
         }

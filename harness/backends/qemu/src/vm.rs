@@ -1,6 +1,7 @@
 //! One microVM: a QEMU process and the agent's channel.
 
 use crate::machine::{Beginning, Machine};
+use crate::paused::Standing;
 use crate::process::Qemu;
 use crate::saved::Saved;
 use isobench_core::Fault;
@@ -73,24 +74,11 @@ impl Vm {
         Ok(vm)
     }
 
-    /// Stops the machine where it is, to be resumed.
-    pub fn pause(&mut self) -> Result<(), Fault> {
-        self.qemu.control.stop().map_err(|error| Fault::backend(format!("stopping the machine: {error}")))
-    }
-
-    /// Lets a paused machine run on, and wakes it. `boot` ends when QEMU says that it runs.
-    pub fn resume(&mut self, phases: &mut Phases, deadline: Deadline) -> Result<(), Fault> {
-        let resumed = self.qemu.control.resume();
-        resumed.map_err(|error| self.qemu.failed("resuming the machine", &error, &deadline))?;
-        phases.end("boot");
-        self.wake(deadline)
-    }
-
     fn create(image: &Image, beginning: &Beginning, phases: &mut Phases, deadline: Deadline) -> Result<Vm, Fault> {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let listener = Listener::bind(image.state.join(format!("vm{n}.sock")))?;
         let mut qemu = Qemu::spawn(image, beginning, listener.path(), image.state.join(format!("vm{n}.log")))?;
-        let channel = listener.accept(image.frame_limit, deadline, || qemu.alive())?;
+        let channel = listener.accept(image.frame_limit, deadline, || qemu.vmm.alive())?;
         phases.end("create");
         Ok(Vm { qemu, channel })
     }
@@ -100,13 +88,33 @@ impl Vm {
     }
 }
 
+impl Standing for Vm {
+    type Image = Image;
+
+    fn start(image: &Image, phases: &mut Phases, deadline: Deadline) -> Result<Vm, Fault> {
+        Vm::start(image, phases, deadline)
+    }
+
+    fn pause(&mut self, _: Deadline) -> Result<(), Fault> {
+        self.qemu.control.stop().map_err(|error| Fault::backend(format!("stopping the machine: {error}")))
+    }
+
+    /// `boot` ends when QEMU says that it runs.
+    fn resume(&mut self, phases: &mut Phases, deadline: Deadline) -> Result<(), Fault> {
+        let resumed = self.qemu.control.resume();
+        resumed.map_err(|error| self.qemu.failed("resuming the machine", &error, &deadline))?;
+        phases.end("boot");
+        self.wake(deadline)
+    }
+}
+
 impl Instance for Vm {
     fn call(&mut self, request: &[u8], deadline: Deadline) -> Result<Vec<u8>, Fault> {
         self.channel.call(request, deadline).map_err(|fault| self.qemu.explain(fault))
     }
 
     fn footprint(&self) -> Attribution {
-        Attribution::process(self.qemu.id())
+        Attribution::process(self.qemu.vmm.id())
     }
 
     fn own_memory(&mut self, deadline: Deadline) -> Result<Option<Memory>, Fault> {
@@ -115,7 +123,7 @@ impl Instance for Vm {
 
     fn stop(mut self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {
         self.qemu.control.quit();
-        match self.qemu.wait(deadline.remaining())? {
+        match self.qemu.vmm.wait(deadline.remaining())? {
             Some(_) => Ok(()),
             // Dropped on return, and so killed.
             None => Err(deadline.fault("QEMU, asked to quit")),
