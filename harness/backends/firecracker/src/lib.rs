@@ -1,0 +1,142 @@
+//! Firecracker microVMs: the VMM of AWS Lambda boots a minimal kernel straight into our agent, which dials us over a
+//! vsock. See the README beside this crate for the choices made and what is unfair about them.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`variant`] | the ways to a running machine |
+//! | [`machine`] | Firecracker and kernel, found; whether a guest boots |
+//! | [`api`], [`client`] | what Firecracker is asked, and how |
+//! | [`vm`] | one running instance; saved ones |
+//! | [`uffd`] | a restored machine's memory, page by page |
+//!
+//! Kernel, root file system, saved and standing machines are those of [`isobench_qemu`].
+
+pub mod api;
+pub mod client;
+pub mod machine;
+pub mod uffd;
+pub mod variant;
+pub mod vm;
+
+use isobench_core::{Availability, Description, Fault, FaultKind, Model};
+use isobench_qemu::paused::Ahead;
+use isobench_qemu::saved::Saved;
+use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
+use machine::Machine;
+use std::sync::Arc;
+use uffd::Memory;
+use variant::Variant;
+use vm::{Image, Vm};
+
+/// The backend.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Firecracker;
+
+impl Backend for Firecracker {
+    fn describe(&self) -> Description {
+        Description {
+            backend: "firecracker".into(),
+            model: Model::Microvm,
+            variants: Variant::ALL.map(Variant::describe).into(),
+            in_process: false,
+            hidden: false,
+            footprint_instances: 16,
+            engines: Vec::new(),
+        }
+    }
+
+    fn probe(&self, ctx: &RunContext) -> Availability {
+        match Machine::find(ctx) {
+            Err(missing) => Availability::unavailable(missing.reason, missing.remedy),
+            Ok(machine) => {
+                let absent = machine.absent();
+                let Machine { version, kernel, .. } = machine;
+                let versions = [
+                    ("firecracker", version),
+                    ("kernel", kernel.release),
+                    ("kernel_source", kernel.source),
+                    ("kernel_sha256", kernel.sha256),
+                ];
+                Availability::Available {
+                    versions: versions.map(|(name, version)| (name.to_string(), version)).into(),
+                    emulated: false,
+                    notes: Vec::new(),
+                    absent,
+                }
+            }
+        }
+    }
+
+    fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
+        let machine = Machine::find(ctx).map_err(|missing| Fault::backend(missing.to_string()))?;
+        Ok(Box::new(Ready(machine)))
+    }
+
+    fn open(&self, _ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
+        let machine = serde_json::from_value(record.clone())
+            .map_err(|e| Fault::new(FaultKind::Internal, format!("what `prepare` wrote down: {e}")))?;
+        Ok(Box::new(Ready(machine)))
+    }
+}
+
+/// A machine that can be deployed to.
+#[derive(Debug)]
+struct Ready(Machine);
+
+impl Prepared for Ready {
+    fn record(&self) -> serde_json::Value {
+        serde_json::to_value(&self.0).expect("strings")
+    }
+
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+        let image = self.0.image(ctx, target)?;
+        let allowed = target.limits.start_deadline(target.emulated);
+        let saved = || Vm::saved(ctx, &image, Deadline::after(allowed));
+        Ok(Box::new(match Variant::named(&target.variant)? {
+            Variant::Boot => Deployed::Booted(image),
+            Variant::Restore => {
+                let saved = saved()?;
+                Deployed::Restored { image, saved, pages: None }
+            }
+            Variant::RestoreUffd => {
+                let saved = saved()?;
+                let pages = Some(Memory::map(&saved.memory)?);
+                Deployed::Restored { image, saved, pages }
+            }
+            Variant::Paused => Deployed::Paused(Ahead::new(image, allowed)?),
+        }))
+    }
+}
+
+/// A guest in a root file system, and how far it has come before it is started.
+#[derive(Debug)]
+enum Deployed {
+    Booted(Image),
+    Restored {
+        image: Image,
+        saved: Saved,
+        /// Where the memory comes from, if not by the kernel from the file.
+        pages: Option<Arc<Memory>>,
+    },
+    Paused(Arc<Ahead<Vm>>),
+}
+
+impl Deployment for Deployed {
+    fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault> {
+        Ok(match self {
+            Deployed::Booted(image) => Box::new(Vm::start(image, phases, deadline)?),
+            Deployed::Restored { image, saved, pages } => {
+                Box::new(Vm::restore(image, saved, pages.as_ref(), phases, deadline)?)
+            }
+            Deployed::Paused(ahead) => ahead.start(phases, deadline)?,
+        })
+    }
+
+    fn footprint(&self) -> Attribution {
+        match self {
+            // Nothing is there before an instance is, and nothing is shared but page cache.
+            Deployed::Booted(_) | Deployed::Restored { .. } => Attribution::default(),
+            Deployed::Paused(ahead) => ahead.footprint(),
+        }
+    }
+}
