@@ -1,8 +1,9 @@
 //! The program inside a boundary: dials the host, loads the guest, answers calls.
 //!
-//! An agent is an engine ([`Guest`]) and [`serve`]. Its order of acts is the definition of the phases the host measures:
-//! connect, `up`, load, `hello`, then one answer per call until `stop` or the end of the channel. Over a vsock, which ends
-//! when its machine is restored from a snapshot, it connects again: `up`, and on `wake` another `hello`.
+//! An agent is an engine ([`Guest`]) and [`serve`]. Its order of acts is the definition of the phases the host
+//! measures: connect, `up`, load, `hello`, then one answer per call until `stop` or the end of the channel. Over a
+//! vsock, which ends when its machine is restored from a snapshot, it connects again: `up`, and on `wake` another
+//! `hello`.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -84,6 +85,10 @@ fn run<G: Guest>(name: &str, args: &Args, load: impl FnOnce(&Args) -> Result<G, 
     CHANNEL.store(channel.as_raw_fd(), Ordering::Relaxed);
     let served = session(&channel, name, args, connect, load);
     CHANNEL.store(-1, Ordering::Relaxed);
+    #[cfg(target_os = "linux")]
+    if served.is_err() && matches!(args.connect, Connect::Vsock(_)) {
+        vsock::linger(channel.as_raw_fd());
+    }
     served
 }
 
@@ -197,6 +202,7 @@ pub fn exit_out_of_memory() -> ! {
         libc::write(CHANNEL.load(Ordering::Relaxed), frame.as_ptr().cast(), frame.len());
         #[cfg(target_os = "linux")]
         if libc::getpid() == 1 {
+            vsock::linger(CHANNEL.load(Ordering::Relaxed));
             init::reboot();
         }
         libc::_exit(1)

@@ -166,3 +166,15 @@ fn a_restored_machine_dials_again_and_answers_wake_with_hello() {
     drop(next);
     assert_eq!(served.join().unwrap(), Ok(()));
 }
+
+#[test]
+fn a_machine_that_ends_waits_until_its_last_words_are_taken() {
+    let (mut host, agent) = UnixStream::pair().unwrap();
+    write_frame(&mut &agent, Kind::Fault, b"last words").unwrap();
+    let waits = thread::spawn(move || vsock::linger(agent.as_raw_fd()));
+    assert_eq!(receive(&mut host), (Kind::Fault, b"last words".to_vec()));
+    let mut rest = Vec::new();
+    assert!(matches!(read_frame(&mut host, 10, &mut rest), Err(FrameError::Closed)), "nothing comes after them");
+    drop(host);
+    waits.join().unwrap();
+}

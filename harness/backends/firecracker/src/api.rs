@@ -1,5 +1,5 @@
-//! What Firecracker is asked: the bodies of its API's requests, as version 1.16.1 describes them, of each the fields that
-//! are used here. It refuses what it does not know, so nothing is sent that was not asked for.
+//! What Firecracker is asked: the bodies of its API's requests, as version 1.16.1 describes them, of each the fields
+//! that are used here. It refuses what it does not know, so nothing is sent that was not asked for.
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;

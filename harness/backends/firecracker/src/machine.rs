@@ -26,8 +26,8 @@ pub const PROGRAM_VARIABLE: &str = "ISOBENCH_FIRECRACKER";
 const PROGRAM: &str = "firecracker";
 
 /// What a person does who has none.
-const REMEDY: &str = "take `firecracker` from a release (https://github.com/firecracker-microvm/firecracker/releases) and \
-                      put it into PATH, or let ISOBENCH_FIRECRACKER name it";
+const REMEDY: &str = "take `firecracker` from a release (https://github.com/firecracker-microvm/firecracker/releases) \
+                      and put it into PATH, or let ISOBENCH_FIRECRACKER name it";
 
 /// How its `--version` begins.
 const VERSION_PREFIX: &str = "Firecracker v";

@@ -1,5 +1,5 @@
-//! Who brings the pages of a restored machine whose memory no kernel does: Firecracker hands over a `userfaultfd`, on which
-//! each page that is touched for the first time is told of, and waits until it has been copied there.
+//! Who brings the pages of a restored machine whose memory no kernel does: Firecracker hands over a `userfaultfd`, on
+//! which each page that is touched for the first time is told of, and waits until it has been copied there.
 //!
 //! One thread per machine, in the runner. One page per fault: what is asked for, and no guess at what comes next.
 
@@ -20,7 +20,8 @@ const PAGE: u64 = 4096;
 /// The longest description of a machine's memory taken in: one region is some 120 bytes, and there are two at most.
 const LONGEST: usize = 4096;
 
-/// linux/userfaultfd.h: the requests, `_IOWR(0xAA, 3, 40 bytes)` and `_IOR(0xAA, 2, 16 bytes)`, and the event of a fault.
+/// linux/userfaultfd.h: the requests, `_IOWR(0xAA, 3, 40 bytes)` and `_IOR(0xAA, 2, 16 bytes)`, and the event of a
+/// fault.
 const UFFDIO_COPY: libc::c_ulong = 0xc028_aa03;
 const UFFDIO_WAKE: libc::c_ulong = 0x8010_aa02;
 const UFFD_EVENT_PAGEFAULT: u8 = 0x12;
@@ -89,7 +90,7 @@ impl Region {
     /// Whether all of it is there.
     fn fits(&self, length: usize) -> bool {
         let ends = self.offset.checked_add(self.size).is_some_and(|end| end <= length as u64);
-        ends && self.page_size == PAGE && (self.base_host_virt_addr | self.size | self.offset) % PAGE == 0
+        ends && self.page_size == PAGE && (self.base_host_virt_addr | self.size | self.offset).is_multiple_of(PAGE)
     }
 }
 

@@ -45,9 +45,9 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 const LAYOUT: u32 = 1;
 
 /// The kernel's command line. `reboot=k` (by the keyboard's controller, which is all there is of a keyboard) ends the
-/// machine in order, and `panic=-1` lets a panic end it too. The root is a ramfs, because a tmpfs holds half of the memory
-/// only and cuts a large agent short without a word. Level 1 lets nothing but a panic's words onto the console. There is
-/// no PCI unless Firecracker is told so.
+/// machine in order, and `panic=-1` lets a panic end it too. The root is a ramfs, because a tmpfs holds half of the
+/// memory only and cuts a large agent short without a word. Level 1 lets nothing but a panic's words onto the console.
+/// There is no PCI unless Firecracker is told so.
 const COMMAND_LINE: &str =
     "console=ttyS0 loglevel=1 reboot=k panic=-1 pci=off rootfstype=ramfs cryptomgr.notests no_timer_check";
 
@@ -96,8 +96,8 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Boots a machine to its agent's hello. `create.spawn` ends when Firecracker's API is there, `create.configure` when
-    /// it has been told what to make, `create.start` when it says that it runs, `boot` at the agent's `up`.
+    /// Boots a machine to its agent's hello. `create.spawn` ends when Firecracker's API is there, `create.configure`
+    /// when it has been told what to make, `create.start` when it says that it runs, `boot` at the agent's `up`.
     ///
     /// # Errors
     /// The fault of a machine that does not come up.
@@ -126,8 +126,8 @@ impl Vm {
         Ok(vm)
     }
 
-    /// Restores a saved machine and wakes it. `create.load` ends when Firecracker says that it runs, `boot` when its agent
-    /// has dialled again. The memory is mapped and comes when it is touched; where there are `pages`, from there.
+    /// Restores a saved machine and wakes it. `create.load` ends when Firecracker says that it runs, `boot` when its
+    /// agent has dialled again. The memory is mapped and comes when it is touched; where there are `pages`, from there.
     ///
     /// # Errors
     /// The fault of a machine that does not come up.
@@ -166,7 +166,8 @@ impl Vm {
 }
 
 impl Process {
-    /// Starts Firecracker and waits until its API answers. No file that it writes may have more than `file_limit` bytes.
+    /// Starts Firecracker and waits until its API answers. No file that it writes may have more than `file_limit`
+    /// bytes.
     fn spawn(image: &Image, file_limit: u64, deadline: Deadline) -> Result<Process, Fault> {
         let home = Home(image.state.join(format!("vm{}", NEXT.fetch_add(1, Ordering::Relaxed))));
         let failed = |e: io::Error| Fault::backend(format!("{}: {e}", home.0.display()));

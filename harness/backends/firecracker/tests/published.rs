@@ -1,6 +1,7 @@
-//! What Firecracker's published description of its API (`src/firecracker/swagger/firecracker.yaml`, OpenAPI 2.0, version
-//! 1.16.1) says of the requests that are sent here, in our own words: of each body every field, whether it is required, its
-//! type and its bounds. The fake server refuses what does not fit, and a test checks every body that the backend has.
+//! What Firecracker's published description of its API (`src/firecracker/swagger/firecracker.yaml`, OpenAPI 2.0,
+//! version 1.16.1) says of the requests that are sent here, in our own words: of each body every field, whether it is
+//! required, its type and its bounds. The fake server refuses what does not fit, and a test checks every body that the
+//! backend has.
 //!
 //! Not in the description, but so in the real server: an unknown field is refused, and memory must not be 0.
 

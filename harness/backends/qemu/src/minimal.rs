@@ -1,5 +1,5 @@
-//! The kernel of `boot-minimal`, and of Firecracker's machines, built for this machine from the distribution's source. That takes minutes, so the set-up
-//! does it (`kernel/build.sh` in this crate), and here it is only looked for.
+//! The kernel of `boot-minimal`, and of Firecracker's machines, built for this machine from the distribution's source.
+//! That takes minutes, so the set-up does it (`kernel/build.sh` in this crate), and here it is only looked for.
 
 use crate::kernel::{Kernel, Missing};
 use isobench_core::sha256_hex;

@@ -1,5 +1,5 @@
-//! A virtual machine monitor's process, whichever it is: how it is made, how it ends, and what it and the guest's console
-//! said.
+//! A virtual machine monitor's process, whichever it is: how it is made, how it ends, and what it and the guest's
+//! console said.
 
 use isobench_core::{Fault, FaultKind};
 use isobench_runner::Deadline;
@@ -103,7 +103,7 @@ impl Vmm {
         let _ = self.child.kill();
         match self.wait(deadline.remaining())? {
             Some(_) => Ok(()),
-            None => Err(deadline.fault(&format!("{}, killed,", self.name))),
+            None => Err(deadline.fault(format!("{}, killed,", self.name))),
         }
     }
 

@@ -6,9 +6,12 @@
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::frame::FrameError;
+
+/// Longest wait for a host to take in last words, in milliseconds: it reads them at once, or is not there.
+const LINGER_MS: libc::c_int = 1_000;
 
 /// Connects to the host's `port`. The kernel gives up after 2 s.
 pub(super) fn connect(port: u32) -> io::Result<File> {
@@ -38,6 +41,19 @@ pub(super) fn connect(port: u32) -> io::Result<File> {
 /// or found before it.
 pub(super) fn was_reset(error: &FrameError) -> bool {
     matches!(error, FrameError::Io(e) if matches!(e.raw_os_error(), Some(libc::ECONNRESET | libc::ENOTCONN)))
+}
+
+/// Waits until the host has taken what was sent, so that a machine can end. A worker of the kernel sends it, some time
+/// after `write`, and a restart would overtake it; the host ends the connection, or the machine, when it has it. Needs
+/// no memory, and does nothing to a descriptor that is no socket.
+pub(super) fn linger(channel: RawFd) {
+    let mut poll = libc::pollfd { fd: channel, events: libc::POLLIN, revents: 0 };
+    // SAFETY: a descriptor that is not open is refused by the kernel; one valid pollfd.
+    unsafe {
+        if libc::shutdown(channel, libc::SHUT_WR) == 0 {
+            libc::poll(&mut poll, 1, LINGER_MS);
+        }
+    }
 }
 
 /// Puts a new connection in the place of one that was reset, under the same descriptor.

@@ -1,5 +1,5 @@
-//! What the fake does wrong on purpose: `WHEN:WHAT` in `ISOBENCH_FAKE_FAULT`, where WHEN is `spawn`, a request (`PUT /vsock`)
-//! or `guest`.
+//! What the fake does wrong on purpose: `WHEN:WHAT` in `ISOBENCH_FAKE_FAULT`, where WHEN is `spawn`, a request (`PUT
+//! /vsock`) or `guest`.
 
 use crate::http::{Asked, Connection};
 use serde_json::json;

@@ -89,7 +89,8 @@ impl Machine {
     pub fn vsock(&mut self, path: &str) -> Result<(), String> {
         self.configured = true;
         let listener = UnixListener::bind(path).map_err(|e| {
-            format!("Vsock config error: Cannot create backend for vsock device: Error binding to the host-side Unix socket: {e}")
+            let what = "Cannot create backend for vsock device: Error binding to the host-side Unix socket";
+            format!("Vsock config error: {what}: {e}")
         })?;
         self.vsock = Some((path.into(), listener));
         Ok(())
@@ -161,8 +162,8 @@ impl Machine {
         self.run(&initrd, true)
     }
 
-    /// Runs the root's `/init` where a guest would run. One that is restored has loaded its guest long ago: it dials, says
-    /// `up`, and not `hello` before it is told to wake.
+    /// Runs the root's `/init` where a guest would run. One that is restored has loaded its guest long ago: it dials,
+    /// says `up`, and not `hello` before it is told to wake.
     fn run(&mut self, initrd: &str, restored: bool) -> Result<(), String> {
         let failed = |e: io::Error| format!("Start microvm error: {e}");
         let vsock = self.vsock.as_ref().map(|(path, _)| path.clone());
@@ -197,11 +198,13 @@ impl Machine {
         };
         let mut guest = command.spawn().map_err(failed)?;
         self.guest = Some(guest.id());
-        if restored {
-            std::thread::spawn(move || relay(&listener, &host));
-        }
+        let relay = restored.then(|| std::thread::spawn(move || relay(&listener, &host)));
         std::thread::spawn(move || {
             let status = guest.wait().expect("a child of ours");
+            // Its last words are on their way.
+            if let Some(relay) = relay {
+                let _ = relay.join();
+            }
             let words = fs::read_to_string("words").unwrap_or_default();
             match status.code() {
                 Some(0) => {}
@@ -256,7 +259,8 @@ fn raise_file_limit() -> io::Result<()> {
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Carries bytes between an agent that has just begun and a host that knows it from before: the first `hello` is not told.
+/// Carries bytes between an agent that has just begun and a host that knows it from before: the first `hello` is not
+/// told.
 fn relay(agents: &UnixListener, host: &str) {
     let (mut agent, _) = agents.accept().expect("the agent");
     let mut host = UnixStream::connect(host).expect("the host listens");

@@ -1,5 +1,5 @@
-//! A Firecracker that is none: it takes the real one's arguments, serves its API as strictly, and where a machine would run
-//! it runs the agent out of the root file system as a process, which dials our vsock's socket as a guest would.
+//! A Firecracker that is none: it takes the real one's arguments, serves its API as strictly, and where a machine would
+//! run it runs the agent out of the root file system as a process, which dials our vsock's socket as a guest would.
 //!
 //! `ISOBENCH_FAKE_FAULT` names one thing to do wrong, and when: see [`fault`].
 

@@ -1,5 +1,5 @@
-//! Against a Firecracker that is none, strict about its API (`tests/fake`), whose guests are the real agents as processes;
-//! and the same against the real one where there is one and KVM boots its guests.
+//! Against a Firecracker that is none, strict about its API (`tests/fake`), whose guests are the real agents as
+//! processes; and the same against the real one where there is one and KVM boots its guests.
 
 mod api;
 mod faults;
