@@ -11,6 +11,7 @@ use isobench_runner::criterion_glue::{self as glue, Action};
 use isobench_runner::place::{self, Places};
 use isobench_runner::plan::{self, Filter};
 use isobench_runner::session::{Options, Session};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -45,6 +46,7 @@ fn run(name: &str, model: Model) -> Result<()> {
         results: (action == Action::Bench).then(|| places.results()),
         models: vec![model],
         configurations: Vec::new(),
+        env: BTreeMap::new(),
     };
     let mut session = Session::begin(&places, options, &|step| eprintln!("{step}"))?;
     for absent in &session.run.absent {
@@ -108,6 +110,7 @@ pub fn by_hand(name: &str, places: &Places, filter: Filter) -> Result<Session> {
         results: None,
         models: Vec::new(),
         configurations: Vec::new(),
+        env: BTreeMap::new(),
     };
     Ok(Session::begin(places, options, &|step| eprintln!("{step}"))?)
 }

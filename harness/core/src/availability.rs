@@ -19,7 +19,8 @@ pub struct Description {
     pub in_process: bool,
     /// Left out of runs unless named by `--only`: the scripted backend of the tests.
     pub hidden: bool,
-    /// Most instances a footprint visit keeps alive at once.
+    /// Most instances a footprint visit keeps alive at once; 0 where their memory cannot be read from here, and so is not
+    /// asked for.
     pub footprint_instances: u32,
     /// The engines it brings: those that can run guests behind the boundaries of other backends too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -19,6 +19,8 @@ pub enum Model {
     Container,
     /// A virtual machine that boots a kernel for one workload.
     Microvm,
+    /// Somebody's platform, reached by a URL: which boundary it has is not told.
+    Remote,
     /// No boundary at all: the scripted backend of the tests.
     Null,
 }
@@ -190,7 +192,7 @@ macro_rules! spelled_by_serde {
 }
 
 spelled_by_serde! {
-    Model "model" [Process, Isolate, Wasm, Container, Microvm, Null];
+    Model "model" [Process, Isolate, Wasm, Container, Microvm, Remote, Null];
     Guest "guest" [Native, Wasm, Js];
     Experiment "experiment" [ColdStart, WarmCall, Footprint, Throughput, OpenLoop, Burst, Density, Starts];
     Side "side" [A, B, Again];
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(Model::Microvm.to_string(), "microvm");
         assert_eq!(
             "vm".parse::<Model>().unwrap_err().to_string(),
-            "unknown model `vm`; known: process, isolate, wasm, container, microvm, null"
+            "unknown model `vm`; known: process, isolate, wasm, container, microvm, remote, null"
         );
     }
 }

@@ -172,6 +172,7 @@ pub fn noun(model: Model) -> &'static str {
         Model::Wasm => "a Wasm instance",
         Model::Container => "a container",
         Model::Microvm => "a microVM",
+        Model::Remote => "a remote platform",
         Model::Null => "no boundary",
     }
 }

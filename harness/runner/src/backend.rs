@@ -4,7 +4,7 @@ use crate::stopwatch::{Deadline, Phases};
 use isobench_core::{Availability, Description, Fault, Guest, Limits, SampleFlag};
 use isobench_guest::frame::Memory;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -12,6 +12,11 @@ use std::path::PathBuf;
 pub trait Backend: Send + Sync {
     /// What it is, the same on every machine. Cheap: no engine is started.
     fn describe(&self) -> Description;
+
+    /// On what terms variants are to be had, by name, where those are somebody else's. Cheap as well.
+    fn terms(&self) -> BTreeMap<String, Terms> {
+        BTreeMap::new()
+    }
 
     /// Can it run here, which versions, and if not: why, and how to fix it. May take seconds (a KVM probe boots a
     /// guest); answers that cost much are cached in `ctx.cache`.
@@ -32,6 +37,16 @@ pub trait Backend: Send + Sync {
     }
 }
 
+/// On what terms a variant is to be had that is not ours: a function that somebody has deployed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// The workloads that it answers. There is no cell of any other.
+    pub workloads: BTreeSet<String>,
+    /// Milliseconds that a start may take beyond the workload's limits, [`Deployment::make_cold`] included.
+    pub longer_ms: u64,
+}
+
 /// What a run's cells share.
 pub trait Prepared: Send + Sync {
     /// Written down for the blocks' runner processes.
@@ -46,6 +61,12 @@ pub trait Prepared: Send + Sync {
 
 /// A guest that is ready to be started. Shared by the threads of a throughput visit.
 pub trait Deployment: Send + Sync {
+    /// Sees to it that the next start is a cold one, where that is not the backend's own doing. Before the clock, and
+    /// before cold starts alone: under load, a start finds what it finds.
+    fn make_cold(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// The cold start: from nothing to ready. Marks `create` (the boundary exists) and `boot` (the agent's `up`), each
     /// where it has one; what is left when it returns is `load`.
     fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault>;

@@ -1,9 +1,9 @@
 //! The coordinator's end of the runner protocol: finds runners, asks them, spawns one per block, and outlives all of
 //! them.
 
-use crate::backend::RunContext;
+use crate::backend::{RunContext, Terms};
 use crate::machine;
-use crate::protocol::{BlockRequest, CleanRequest, Event, Owned};
+use crate::protocol::{BlockRequest, CleanRequest, Described, Event, Owned, Visit};
 use crate::reap::{self, COOKIE};
 use isobench_core::record::FaultRecord;
 use isobench_core::{Availability, Description, Experiment, Fault, FaultKind, Record};
@@ -42,12 +42,19 @@ pub struct Runner {
     pub program: PathBuf,
     /// Its answer to `describe`.
     pub description: Description,
+    /// On what terms variants of it are to be had, by name.
+    pub terms: BTreeMap<String, Terms>,
     /// What is set in its environment from here on, beside the usual.
     pub env: BTreeMap<String, String>,
 }
 
 /// Finds every `isobench-runner-*` in `programs` and asks what it is. One that does not answer is reported, not fatal.
 pub fn discover(programs: &Path) -> Vec<Result<Runner, Fault>> {
+    discover_under(programs, &BTreeMap::new())
+}
+
+/// The same where `env` is set for them, then and later.
+pub fn discover_under(programs: &Path, env: &BTreeMap<String, String>) -> Vec<Result<Runner, Fault>> {
     let Ok(entries) = std::fs::read_dir(programs) else {
         return vec![Err(Fault::backend(format!("{}: no such folder", programs.display())))];
     };
@@ -61,15 +68,35 @@ pub fn discover(programs: &Path) -> Vec<Result<Runner, Fault>> {
         })
         .collect();
     paths.sort();
-    paths.into_iter().map(Runner::at).collect()
+    paths.into_iter().map(|program| Runner::under(program, env.clone())).collect()
 }
 
 impl Runner {
     /// Asks the program at a path what it is.
     pub fn at(program: impl Into<PathBuf>) -> Result<Runner, Fault> {
-        let (program, env) = (program.into(), BTreeMap::new());
-        let description = ask(&program, &env, "describe", &(), Path::new(""), DESCRIBE_DEADLINE)?;
-        Ok(Runner { program, description, env })
+        Runner::under(program, BTreeMap::new())
+    }
+
+    /// The same where `env` is set for it, then and later.
+    pub fn under(program: impl Into<PathBuf>, env: BTreeMap<String, String>) -> Result<Runner, Fault> {
+        let program = program.into();
+        let described: Described = ask(&program, &env, "describe", &(), Path::new(""), DESCRIBE_DEADLINE)?;
+        Ok(Runner { program, description: described.description, terms: described.terms, env })
+    }
+
+    /// Whether a variant answers a workload at all.
+    pub fn answers(&self, variant: &str, workload: &str) -> bool {
+        self.terms.get(variant).is_none_or(|terms| terms.workloads.contains(workload))
+    }
+
+    /// How much longer than its limits say a visit to a variant may take.
+    pub fn longer(&self, variant: &str, visit: &Visit) -> Duration {
+        let starts = match visit {
+            Visit::ColdStart { starts, .. } => *starts,
+            // As many as `block_deadline` counts: the first that takes too long ends the visit.
+            _ => 3,
+        };
+        self.terms.get(variant).map_or(Duration::ZERO, |terms| Duration::from_millis(terms.longer_ms) * starts)
     }
 
     /// Asks whether the backend can run here. A runner that dies or hangs makes it unavailable, with that reason.
@@ -106,7 +133,7 @@ impl Runner {
         if let Err(fault) = self.try_block(request, deadline, &mut records) {
             // The experiment in progress: a runner that died in the warm series had reported its cold start.
             let experiment = match &request.visit {
-                crate::protocol::Visit::ColdStart { starts, .. } => {
+                Visit::ColdStart { starts, .. } => {
                     let started = |r: &&Record| matches!(r, Record::Samples(s) if s.metric == "total");
                     if records.iter().filter(started).count() as u32 >= *starts {
                         Experiment::WarmCall

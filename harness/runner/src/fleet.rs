@@ -8,7 +8,7 @@ use crate::plan;
 use crate::session::{Options, SessionError, interrupted};
 use crate::settings::Settings;
 use isobench_core::run::{Absent, BackendEntry, CellFault, Configuration, Order};
-use isobench_core::{Availability, CellEntry, Fault, Flag, Side};
+use isobench_core::{Availability, Cell, CellEntry, Fault, Flag, Side};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -41,22 +41,22 @@ pub(crate) struct Mustered {
 
 impl Fleet {
     /// The fleets of a run: one, or those of sides A and B.
-    pub fn of_run(places: &Places, settings: &[Settings]) -> Vec<Fleet> {
+    pub fn of_run(places: &Places, options: &Options) -> Vec<Fleet> {
         let usual = Fleet {
             side: None,
             name: String::new(),
             programs: places.programs.clone(),
             foreign: false,
-            env: BTreeMap::new(),
+            env: options.env.clone(),
         };
         let side = |(side, settings): (Side, &Settings)| Fleet {
             side: Some(side),
             name: settings.name.clone(),
             programs: settings.programs.clone().unwrap_or_else(|| places.programs.clone()),
             foreign: settings.programs.is_some(),
-            env: settings.env.clone(),
+            env: options.env.clone().into_iter().chain(settings.env.clone()).collect(),
         };
-        let sides: Vec<Fleet> = [Side::A, Side::B].into_iter().zip(settings).map(side).collect();
+        let sides: Vec<Fleet> = [Side::A, Side::B].into_iter().zip(&options.configurations).map(side).collect();
         if sides.is_empty() { vec![usual] } else { sides }
     }
 
@@ -89,7 +89,8 @@ impl Fleet {
         // A backend none of whose cells is wanted is not asked: its probe may boot a guest.
         let descriptions: Vec<_> = runners.iter().map(|r| r.description.clone()).collect();
         let engines = plan::engines(&descriptions);
-        let conceivable = plan::cells_everywhere(descriptions, built, &options.filter, &options.plan);
+        let mut conceivable = plan::cells_everywhere(descriptions, built, &options.filter, &options.plan);
+        conceivable.retain(|entry| answered(&runners, &entry.cell));
         runners.retain(|r| conceivable.iter().any(|e| e.cell.backend == r.description.backend));
 
         say(&format!("asking the backends{of}"));
@@ -98,7 +99,12 @@ impl Fleet {
 
         let described: Vec<_> =
             runners.iter().map(|r| r.description.clone()).zip(availabilities.iter().cloned()).collect();
-        let (mut cells, absent) = plan::cells(&described, &engines, built, &options.filter, &options.plan);
+        let (mut cells, mut absent) = plan::cells(&described, &engines, built, &options.filter, &options.plan);
+        cells.retain(|entry| answered(&runners, &entry.cell));
+        absent.retain(|absent| match absent.what.split('/').collect::<Vec<_>>()[..] {
+            [backend, variant, _, workload] => answers(&runners, backend, variant, workload),
+            _ => true,
+        });
         for cell in &mut cells {
             cell.side = self.side;
             if options.plan.order == Order::Sequential {
@@ -140,7 +146,7 @@ impl Fleet {
 
     fn discover(&self, options: &Options, say: &dyn Fn(&str)) -> Result<Vec<Runner>, SessionError> {
         let mut runners = Vec::new();
-        let programs = client::discover(&self.programs);
+        let programs = client::discover_under(&self.programs, &self.env);
         if programs.is_empty() {
             return Err(SessionError::NoRunners(self.programs.clone()));
         }
@@ -148,12 +154,20 @@ impl Fleet {
             match found {
                 Ok(runner) if !options.models.is_empty() && !options.models.contains(&runner.description.model) => {}
                 Ok(runner) if runner.description.hidden && !options.filter.names(&runner.description.backend) => {}
-                Ok(runner) => runners.push(Runner { env: self.env.clone(), ..runner }),
+                Ok(runner) => runners.push(runner),
                 Err(fault) => say(&format!("a backend is left out: {fault}")),
             }
         }
         Ok(runners)
     }
+}
+
+fn answered(runners: &[Runner], cell: &Cell) -> bool {
+    answers(runners, &cell.backend, &cell.variant, &cell.workload)
+}
+
+fn answers(runners: &[Runner], backend: &str, variant: &str, workload: &str) -> bool {
+    runners.iter().find(|r| r.description.backend == backend).is_none_or(|r| r.answers(variant, workload))
 }
 
 /// The last two names of a path: enough to tell one build from another.

@@ -23,6 +23,8 @@ pub mod daemon;
 pub mod experiments;
 mod fleet;
 pub mod guests;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod machine;
 pub mod memory;
 pub mod overhead;
@@ -39,5 +41,5 @@ pub mod spawned;
 pub mod stopwatch;
 pub mod testing;
 
-pub use backend::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target};
+pub use backend::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target, Terms};
 pub use stopwatch::{Deadline, Phases};

@@ -94,7 +94,10 @@ pub fn cells(
                         }
                         continue;
                     }
-                    let experiments = experiments(&cell, plan);
+                    let experiments = experiments(&cell, description, plan);
+                    if experiments.is_empty() {
+                        continue;
+                    }
                     let flags = availability.is_emulated().then_some(Flag::Emulated).into_iter().collect();
                     entries.push(CellEntry {
                         id: entries.len() as u32,
@@ -171,14 +174,16 @@ fn wanted_cases(built: &Built, filter: &Filter) -> Vec<String> {
     vec![small.name.clone()]
 }
 
-fn experiments(cell: &Cell, plan: &Plan) -> Vec<Experiment> {
-    if let Some(load) = &plan.load {
-        return load::experiments(load);
+fn experiments(cell: &Cell, description: &Description, plan: &Plan) -> Vec<Experiment> {
+    let mut experiments = match &plan.load {
+        Some(load) => load::experiments(load),
+        None if plan.quick && cell.workload != HEADLINE_WORKLOAD => vec![Experiment::ColdStart, Experiment::WarmCall],
+        None => Experiment::STANDARD.to_vec(),
+    };
+    if description.footprint_instances == 0 {
+        experiments.retain(|e| !matches!(e, Experiment::Footprint | Experiment::Density));
     }
-    if plan.quick && cell.workload != HEADLINE_WORKLOAD {
-        return vec![Experiment::ColdStart, Experiment::WarmCall];
-    }
-    Experiment::STANDARD.to_vec()
+    experiments
 }
 
 /// The visits that answer a cell's experiments.

@@ -36,6 +36,8 @@ pub struct Options {
     pub models: Vec<Model>,
     /// The two sides of an A/B run; none in any other.
     pub configurations: Vec<Settings>,
+    /// The environment of every runner, beside its usual one; a side's own comes after it.
+    pub env: BTreeMap<String, String>,
 }
 
 /// What can go wrong before or beside measuring. Faults of cells are records, not errors.
@@ -89,7 +91,7 @@ impl Session {
         let built: Vec<Built> = workloads.values().cloned().collect();
         let mut all = Mustered::default();
         let mut backends = BTreeMap::new();
-        let fleets = Fleet::of_run(places, &options.configurations);
+        let fleets = Fleet::of_run(places, &options);
         for fleet in &fleets {
             let context = |programs: &Path, part: &str| RunContext {
                 programs: programs.into(),
@@ -218,8 +220,9 @@ impl Session {
         let block = self.next_block;
         self.next_block += 1;
         let request = self.request(id, block, visit);
+        let runner = &self.active(id).runner;
         let deadline = plan::block_deadline(visit, &request.target.limits, request.target.emulated);
-        (block, self.active(id).runner.block(&request, deadline))
+        (block, runner.block(&request, deadline + runner.longer(&request.target.variant, visit)))
     }
 
     /// The request for one block; the overhead bench sends it to by-hand programs as well.

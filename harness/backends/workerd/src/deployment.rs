@@ -1,9 +1,9 @@
 //! Instances: processes of their own, or isolates in a living one.
 
-use crate::http::Http;
 use crate::server::{Recipe, Server};
 use hyper::Method;
 use isobench_core::Fault;
+use isobench_runner::http::Http;
 use isobench_runner::{Attribution, Deadline, Deployment, Instance, Phases};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,12 +4,10 @@
 //! |---|---|
 //! | `config` | what workerd is told, the guest in it |
 //! | `server` | a process of it |
-//! | `http` | calls |
 //! | `deployment` | instances |
 
 mod config;
 mod deployment;
-mod http;
 mod server;
 
 use deployment::Isolates;

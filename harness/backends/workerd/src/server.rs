@@ -1,8 +1,8 @@
 //! A process of workerd that listens on a socket of ours.
 
-use crate::http::Http;
 use hyper::{Method, StatusCode};
 use isobench_core::{Fault, FaultKind};
+use isobench_runner::http::Http;
 use isobench_runner::spawned::{AgentProcess, Origin, Role};
 use isobench_runner::{Attribution, Deadline};
 use std::ffi::OsString;
@@ -107,7 +107,7 @@ impl Server {
 
     /// Connects, and asks for nothing.
     pub(crate) fn connect(&self, deadline: Deadline) -> Result<Http, Fault> {
-        Http::connect(&self.socket.0, self.limit, deadline).map_err(|fault| self.explain(fault))
+        Http::unix(&self.socket.0, self.limit, deadline).map_err(|fault| self.explain(fault))
     }
 
     /// One request; the answer's body, or the fault that it names. A process that has not answered by the deadline is

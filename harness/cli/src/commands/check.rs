@@ -7,6 +7,7 @@ use isobench_core::{CellId, Model, Record};
 use isobench_runner::place::Places;
 use isobench_runner::plan::{self, Filter};
 use isobench_runner::session::{Options, Session};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Run every case once on every guest and verify the answers; nothing is recorded
@@ -33,6 +34,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         results: None,
         models: if args.all { Vec::new() } else { vec![Model::Process, Model::Isolate, Model::Wasm] },
         configurations: Vec::new(),
+        env: BTreeMap::new(),
     };
     let mut session = Session::begin(&places, options, &|step| progress.step(step))?;
     let about = |name: &str| args.workload.as_deref().is_none_or(|w| w == name);

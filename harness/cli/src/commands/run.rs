@@ -18,6 +18,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// What tells the runner of the `http` backend of deployed functions.
+const TARGETS: &str = "ISOBENCH_TARGETS";
+
 /// How long a quick run may take: every cell once first, whatever that takes.
 const QUICK_BUDGET: Duration = Duration::from_secs(240);
 /// How long a full run may take.
@@ -62,6 +65,12 @@ pub struct Args {
     /// table `[env]` of variables for the runners, such as ISOBENCH_KERNEL.
     #[arg(long, num_args = 2, value_names = ["CONFIG_A", "CONFIG_B"])]
     ab: Vec<PathBuf>,
+    /// Measure a deployed function too: its URL (it answers `echo` by POST), or a file with a table `[targets]`
+    ///
+    /// The same as the variable ISOBENCH_TARGETS; the rows are those of `--only http/`. A file names several functions,
+    /// the workloads that they answer, their headers, and what makes them cold: harness/backends/http/README.md.
+    #[arg(long, value_name = "URL|FILE")]
+    target: Option<String>,
     /// Folder for results/ and reports/ [default: the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -94,6 +103,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         results: Some(out.join("results")),
         models: Vec::new(),
         configurations: args.ab.iter().map(|file| Settings::read(file)).collect::<Result<_, _>>()?,
+        env: args.target.iter().map(|target| (TARGETS.to_string(), target.clone())).collect(),
     };
     let session = Session::begin(&places, options, &|step| progress.step(step))?;
     if session.run.cells.is_empty() {

@@ -43,7 +43,8 @@ pub fn best(row: &Row) -> Markup {
 
 /// Plots and numbers of one table.
 pub fn section(table: &Table) -> Markup {
-    let models = [Model::Wasm, Model::Isolate, Model::Process, Model::Container, Model::Microvm, Model::Null];
+    let models =
+        [Model::Wasm, Model::Isolate, Model::Process, Model::Container, Model::Microvm, Model::Remote, Model::Null];
     let each = |plot: &dyn Fn(Model) -> Option<Markup>| {
         html! { @for model in models { @if let Some(plot) = plot(model) { (plot) } } }
     };

@@ -6,11 +6,13 @@ pub const CSS: &str = "
 :root { color-scheme: light dark;
   --page: #ffffff; --soft: #f5f6f8; --text: #1b1f24; --muted: #5b6570; --line: #e4e7eb; --link: #005a9c;
   --on-strong: #fffffe; --good: #1a7f4b; --warn: #8a5a00; --warn-soft: #fff3d6; --bad: #b3261e; --bad-soft: #fdeceb;
-  --process: #6b7480; --isolate: #0072b2; --wasm: #8a4fbf; --container: #00866a; --microvm: #c8500a; --null: #9a9a99; }
+  --process: #6b7480; --isolate: #0072b2; --wasm: #8a4fbf; --container: #00866a; --microvm: #c8500a; --remote: #b0357e;
+  --null: #9a9a99; }
 @media (prefers-color-scheme: dark) { :root {
   --page: #14171b; --soft: #1c2026; --text: #e6e9ed; --muted: #9ba6b2; --line: #2d343c; --link: #7cc0ff;
   --on-strong: #101316; --good: #5fcf95; --warn: #f0c060; --warn-soft: #332a14; --bad: #ff8f86; --bad-soft: #3a1e1c;
-  --process: #a9b3be; --isolate: #5bb4ec; --wasm: #c59bf0; --container: #3fc7a4; --microvm: #ff9550; --null: #8a8a89; } }
+  --process: #a9b3be; --isolate: #5bb4ec; --wasm: #c59bf0; --container: #3fc7a4; --microvm: #ff9550; --remote: #f08cc4;
+  --null: #8a8a89; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
 body { margin: 0; background: var(--page); color: var(--text);

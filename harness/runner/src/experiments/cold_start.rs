@@ -22,6 +22,7 @@ pub(super) fn visit(
     let mut phases = Phases::new();
     for index in 0..starts {
         *experiment = Experiment::ColdStart;
+        deployment.make_cold()?;
         let mut instance = start_answered(request, deployment, case, &mut phases)?;
         let mut put = |metric: &str, ns: u64| {
             let mut line = samples(request, Experiment::ColdStart, metric, Unit::Ns, index, vec![ns]);

@@ -82,7 +82,8 @@ pub fn visits(load: &LoadPlan, plan: &Plan, description: &Description, emulated:
         let most = if emulated { most.min(EMULATED_BURST) } else { most };
         Visit::Burst { sizes: doubling(most), longest_ms }
     });
-    let density = load.density.map(|asked| {
+    let readable = description.footprint_instances > 0;
+    let density = load.density.filter(|_| readable).map(|asked| {
         let count = match (description.in_process, emulated) {
             (_, true) => DENSITY_EMULATED,
             (true, false) => DENSITY_IN_PROCESS,

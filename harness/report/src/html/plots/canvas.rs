@@ -22,7 +22,7 @@ pub enum Ink {
 }
 
 /// Every ink with its value in the light theme and its variable.
-const INKS: [(Ink, u32, &str); 10] = [
+const INKS: [(Ink, u32, &str); 11] = [
     (Ink::Text, 0x1B1F24, "--text"),
     (Ink::Muted, 0x5B6570, "--muted"),
     (Ink::Grid, 0xE4E7EB, "--line"),
@@ -32,6 +32,7 @@ const INKS: [(Ink, u32, &str); 10] = [
     (Ink::Model(Model::Wasm), 0x8A4FBF, "--wasm"),
     (Ink::Model(Model::Container), 0x00866A, "--container"),
     (Ink::Model(Model::Microvm), 0xC8500A, "--microvm"),
+    (Ink::Model(Model::Remote), 0xB0357E, "--remote"),
     (Ink::Model(Model::Null), 0x9A9A99, "--null"),
 ];
 

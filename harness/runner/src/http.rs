@@ -1,18 +1,19 @@
-//! Calls over HTTP/1.1 on a Unix socket: one connection, kept alive, each wait with a deadline.
+//! Calls over HTTP/1.1: one connection, kept alive, each wait with a deadline. Behind the feature `http`.
 
+use crate::stopwatch::Deadline;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body;
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper::{Method, Request, StatusCode};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use isobench_core::{Fault, FaultKind};
-use isobench_runner::Deadline;
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
@@ -22,39 +23,76 @@ thread_local! {
         Builder::new_current_thread().enable_all().build().expect("a runtime needs three file descriptors");
 }
 
-/// A connection.
-pub(crate) struct Http {
+/// A connection. It belongs to the thread that made it.
+pub struct Http {
     sender: SendRequest<Full<Bytes>>,
     /// Moves the bytes, and is moved only while somebody waits for an answer. `None` once it has ended.
-    connection: Option<Connection<TokioIo<UnixStream>, Full<Bytes>>>,
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
+    /// Of every request.
+    headers: HeaderMap,
     /// Longest answer in bytes.
     limit: usize,
 }
 
 /// An answer that came whole.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Bytes,
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body.
+    pub body: Bytes,
 }
 
 impl Http {
-    /// Connects to `socket`. Answers longer than `limit` bytes will be refused.
-    pub(crate) fn connect(socket: &Path, limit: u64, deadline: Deadline) -> Result<Http, Fault> {
+    /// Connects to a Unix socket. Answers longer than `limit` bytes will be refused.
+    ///
+    /// # Errors
+    /// The fault of a socket where nobody listens, or nobody accepts by the deadline.
+    pub fn unix(socket: &Path, limit: u64, deadline: Deadline) -> Result<Http, Fault> {
         within(deadline, "the connection", async {
             let closed = |e: &dyn Error| Fault::new(FaultKind::ChannelClosed, format!("{}: {e}", socket.display()));
             let stream = UnixStream::connect(socket).await.map_err(|e| closed(&e))?;
-            let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| closed(&e))?;
-            Ok(Http { sender, connection: Some(connection), limit: limit as usize })
+            let host = HeaderMap::from_iter([(hyper::header::HOST, hyper::header::HeaderValue::from_static("guest"))]);
+            Http::over(stream, host, limit).await
         })
     }
 
+    /// A connection over `stream`, on which nothing has been said. Every request will have `headers`, of which `host`
+    /// must be one.
+    ///
+    /// # Errors
+    /// The fault of a stream that is closed.
+    pub async fn over<S>(stream: S, headers: HeaderMap, limit: u64) -> Result<Http, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+        Ok(Http { sender, connection: Some(Box::pin(connection)), headers, limit: limit as usize })
+    }
+
+    /// Whether the other end has not closed it since the last answer.
+    pub fn lives(&mut self) -> bool {
+        let connection = &mut self.connection;
+        RUNTIME.with(|runtime| {
+            runtime.block_on(poll_fn(|cx| {
+                if connection.as_mut().is_some_and(|connection| connection.as_mut().poll(cx).is_ready()) {
+                    *connection = None;
+                }
+                Poll::Ready(())
+            }));
+        });
+        self.connection.is_some()
+    }
+
     /// One request, one answer.
-    pub(crate) fn ask(&mut self, method: Method, path: &str, body: &[u8], deadline: Deadline) -> Result<Answer, Fault> {
-        let request = Request::builder().method(method).uri(path).header("host", "guest");
-        let request = request.body(Full::new(Bytes::copy_from_slice(body)));
-        let request = request.map_err(|e| Fault::new(FaultKind::Internal, format!("{path}: {e}")))?;
-        let Http { sender, connection, limit } = self;
+    ///
+    /// # Errors
+    /// The fault of a connection that ends early, of what is no HTTP, of an answer that is too long or too late.
+    pub fn ask(&mut self, method: Method, path: &str, body: &[u8], deadline: Deadline) -> Result<Answer, Fault> {
+        let request = Request::builder().method(method).uri(path).body(Full::new(Bytes::copy_from_slice(body)));
+        let mut request = request.map_err(|e| Fault::new(FaultKind::Internal, format!("{path}: {e}")))?;
+        request.headers_mut().clone_from(&self.headers);
+        let Http { sender, connection, limit, .. } = self;
         within(
             deadline,
             "the answer",
@@ -81,8 +119,11 @@ impl Http {
     }
 }
 
-/// Waits for `work` until the deadline.
-fn within<T>(deadline: Deadline, what: &str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+/// Waits for `work` until the deadline, on this thread's runtime; `what` names it.
+///
+/// # Errors
+/// Those of the work, or the deadline's.
+pub fn within<T>(deadline: Deadline, what: &str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     RUNTIME.with(|runtime| {
         let timed = runtime.block_on(async { tokio::time::timeout(deadline.remaining(), work).await });
         timed.unwrap_or_else(|_| Err(deadline.fault(what)))
@@ -132,7 +173,7 @@ mod tests {
             let _ = stream.read(&mut [0; 1]);
         });
         let deadline = Deadline::after(Duration::from_millis(allowed_ms));
-        let mut http = Http::connect(&socket, 1000, deadline).expect("a connection");
+        let mut http = Http::unix(&socket, 1000, deadline).expect("a connection");
         let answer = http.ask(Method::POST, "/", b"hello", deadline);
         drop(http);
         server.join().expect("the server");
@@ -204,7 +245,7 @@ mod tests {
     #[test]
     fn nobody_there_is_a_closed_channel() {
         let deadline = Deadline::after(Duration::from_secs(1));
-        let fault = Http::connect(Path::new("/nowhere/s"), 1, deadline).err().expect("a fault");
+        let fault = Http::unix(Path::new("/nowhere/s"), 1, deadline).err().expect("a fault");
         assert_eq!(fault.kind, FaultKind::ChannelClosed);
     }
 }
