@@ -127,7 +127,10 @@ pub fn says(text: &'static str) -> impl Fn(&mut dyn Stream, &Request) -> bool + 
 
 /// Says `text` and closes.
 pub fn says_and_closes(text: &'static str) -> impl Fn(&mut dyn Stream, &Request) -> bool + Send + Sync {
-    move |stream, request| says(text)(stream, request) && false
+    move |stream, request| {
+        says(text)(stream, request);
+        false
+    }
 }
 
 /// Says a header again and again.
