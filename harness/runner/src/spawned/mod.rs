@@ -5,8 +5,8 @@ mod last_words;
 mod process;
 
 pub use last_words::LastWords;
-pub(crate) use process::children;
 pub use process::{AgentProcess, Role, Surroundings, death, status_of_shell};
+pub(crate) use process::{children, family};
 
 use crate::agents::AgentPackage;
 use crate::backend::{Attribution, Deployment, Instance, RunContext, Target};

@@ -5,6 +5,7 @@ use super::Origin;
 use crate::backend::Attribution;
 use crate::stopwatch::Deadline;
 use isobench_core::{Fault, FaultKind};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -65,7 +66,8 @@ pub struct AgentProcess {
     role: Role,
     /// Readable once the process has ended: a wait with a deadline that costs no polling.
     pidfd: OwnedFd,
-    /// A keeper's children. They are neither in its group nor ours to reap, and gone only some time after it.
+    /// What a keeper has started, and what that has. They need not be in its group and are not ours to reap: gone only
+    /// some time after it.
     kept: Vec<OwnedFd>,
     reaped: Option<ExitStatus>,
     surroundings: Option<Box<dyn Surroundings>>,
@@ -141,11 +143,7 @@ impl AgentProcess {
     pub fn attribution(&self) -> Attribution {
         let mut all = Attribution::process(self.pid);
         if self.role == Role::Keeper {
-            let mut found = children(self.pid);
-            while let Some(pid) = found.pop() {
-                all.pids.insert(pid);
-                found.extend(children(pid));
-            }
+            all.pids = family([self.pid]);
         }
         if let Some(surroundings) = &self.surroundings {
             all.unite(surroundings.attribution());
@@ -163,7 +161,7 @@ impl AgentProcess {
     /// # Errors
     /// The fault of a process that does not die.
     pub fn leave(&mut self, ask: impl FnOnce(), grace: Duration) -> Result<(), Fault> {
-        // Before it ends: a keeper that is gone has no children any more, though they may live yet.
+        // Before it ends: of a keeper that is gone nobody can tell what it has started, which may live yet.
         self.know_kept();
         ask();
         self.ends_within(grace);
@@ -173,7 +171,8 @@ impl AgentProcess {
     fn know_kept(&mut self) {
         if self.role == Role::Keeper && self.kept.is_empty() {
             // One that is gone by now has no descriptor, and needs none.
-            self.kept = children(self.pid).into_iter().filter_map(|pid| pidfd_open(pid).ok()).collect();
+            let kept = family([self.pid]).into_iter().filter(|pid| *pid != self.pid);
+            self.kept = kept.filter_map(|pid| pidfd_open(pid).ok()).collect();
         }
     }
 
@@ -294,6 +293,17 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// Processes, and all that they have started and have not outlived.
+pub(crate) fn family(pids: impl IntoIterator<Item = u32>) -> BTreeSet<u32> {
+    let (mut all, mut found) = (BTreeSet::new(), Vec::from_iter(pids));
+    while let Some(pid) = found.pop() {
+        if all.insert(pid) {
+            found.extend(children(pid));
+        }
+    }
+    all
 }
 
 /// How a process ended whose end is told as shells do: as its exit code, or as 128 + the signal that killed it.

@@ -5,7 +5,7 @@ use super::{Outcome, TestBed, all_load, all_throughput, one_start, starts_and_ca
 use crate::backend::Backend;
 use crate::protocol::{BlockRequest, Visit};
 use crate::reap;
-use crate::spawned::children;
+use crate::spawned::{children, family};
 use crate::stopwatch::{Deadline, Phases};
 use isobench_core::{Experiment, FaultKind, Guest};
 use std::collections::BTreeSet;
@@ -63,6 +63,13 @@ pub fn every_experiment(bed: &TestBed, variant: &str, guest: Guest) -> Option<u6
         assert!(!run(visit).0.is_empty(), "{variant} {guest}");
     }
     Some(rss[0])
+}
+
+/// The same for every kind of guest that has an agent, behind a boundary that is nothing without an instance.
+pub fn every_guest(bed: &TestBed, variant: &str) {
+    for guest in Guest::ALL {
+        assert!(every_experiment(bed, variant, guest).is_none_or(|before| before == 0));
+    }
 }
 
 /// What a native guest does wrong has a name and a reason, and what only looks wrong does no harm.
@@ -186,36 +193,34 @@ pub fn stop_drop_and_death_of(backend: &dyn Backend, request: &BlockRequest) {
         let mut instance = deployment.start(&mut Phases::new(), deadline()).expect("start");
         instance.call(b"leave a child", deadline()).expect("an answer");
         let own: BTreeSet<u32> = instance.footprint().pids;
-        // The one that was spawned: of a helper around the agent, what is the instance's is all that it keeps.
-        let eldest = own.iter().copied().min_by_key(|&pid| (reap::start_time(pid), pid)).expect("a process");
-        let all = family(&own);
+        let all = family(own.iter().copied());
         assert!(all.len() >= 2, "the agent and its child: {all:?}");
-        (instance, own, eldest, all)
+        (instance, own, all)
     };
-    let gone = |eldest: u32, all: &BTreeSet<u32>| {
-        assert!(reap::start_time(eldest).is_none(), "{eldest} is gone and reaped");
+    let gone = |own: &BTreeSet<u32>, all: &BTreeSet<u32>| {
+        assert!(own.iter().all(|&pid| reap::start_time(pid).is_none()), "{own:?} are gone");
         // What else it had was killed as well, and the kernel takes it down in its own time.
         wait_for_the_end(all);
         assert_eq!(files(), before, "no socket is left");
     };
-    let (instance, _, eldest, all) = start();
+    let (instance, own, all) = start();
     instance.stop(deadline()).expect("stop");
-    gone(eldest, &all);
-    let (instance, _, eldest, all) = start();
+    gone(&own, &all);
+    let (instance, own, all) = start();
     drop(instance);
-    gone(eldest, &all);
+    gone(&own, &all);
     // One that is killed by somebody is a fault with that name, and stops in peace.
-    let (mut instance, own, eldest, all) = start();
+    let (mut instance, own, all) = start();
     own.iter().copied().for_each(kill);
     let fault = instance.call(b"", deadline()).expect_err("dead");
     assert_eq!(fault.kind, FaultKind::ChannelClosed);
     assert!(fault.message.contains("SIGKILL"), "{fault}");
     instance.stop(deadline()).expect("stop");
     wait_for_the_end(&own);
-    gone(eldest, &all);
+    gone(&own, &all);
     // What the deployment itself keeps alive goes with it; a daemon of the run's is not its child.
     let children: BTreeSet<u32> = children(std::process::id()).into_iter().collect();
-    let kept = family(&deployment.footprint().pids.intersection(&children).copied().collect());
+    let kept = family(deployment.footprint().pids.intersection(&children).copied());
     drop((deployment, prepared));
     wait_for_the_end(&kept);
 }
@@ -259,17 +264,6 @@ pub fn no_agent(bed: &TestBed, variant: &str, artifact: &Path) -> Outcome {
 fn kill(pid: u32) {
     // SAFETY: a signal to a process that this test started.
     unsafe { libc::kill(pid as i32, libc::SIGKILL) };
-}
-
-/// Processes with all their descendants.
-fn family(pids: &BTreeSet<u32>) -> BTreeSet<u32> {
-    let (mut all, mut found) = (BTreeSet::new(), pids.iter().copied().collect::<Vec<_>>());
-    while let Some(pid) = found.pop() {
-        if all.insert(pid) {
-            found.extend(children(pid));
-        }
-    }
-    all
 }
 
 fn wait_for_the_end(pids: &BTreeSet<u32>) {
