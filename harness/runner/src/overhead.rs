@@ -13,10 +13,12 @@ use anyhow::{Context, ensure};
 use isobench_guest::frame::{Kind, read_frame, write_frame};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The hand that every by-hand program has: the same settings as the harness's.
 pub const PLAIN: &str = "plain";
@@ -59,6 +61,48 @@ pub fn shell_line(command: &Command) -> String {
     let quoted = |word: &OsStr| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"));
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// The clock of a hand whose agent dials a socket, from before the socket is there to the first answer.
+pub struct Dialled {
+    socket: PathBuf,
+    frame_limit: usize,
+    input: Vec<u8>,
+}
+
+impl Dialled {
+    /// For the guest and the request of `block`.
+    ///
+    /// # Panics
+    /// The case's input cannot be read.
+    pub fn new(block: &BlockRequest) -> Dialled {
+        Dialled {
+            socket: block.ctx.state.join("hand.sock"),
+            frame_limit: block.target.limits.frame_bytes as usize,
+            input: fs::read(&block.input).expect("the case's input"),
+        }
+    }
+
+    /// Where the agent is to dial.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// One cold start of what `launch` makes, and what that is: still to be waited for and taken down.
+    ///
+    /// # Panics
+    /// Anything goes wrong.
+    pub fn cold_start<T>(&self, launch: impl FnOnce() -> T) -> (Duration, T) {
+        let before = Instant::now();
+        let listener = UnixListener::bind(&self.socket).expect("a socket");
+        let launched = launch();
+        let (mut agent, _) = listener.accept().expect("the agent");
+        first_answer(&mut agent, self.frame_limit, &self.input);
+        let took = before.elapsed();
+        drop((agent, listener));
+        fs::remove_file(&self.socket).expect("the socket's file");
+        (took, launched)
+    }
 }
 
 /// What a by-hand program is told on its standard input.
@@ -140,7 +184,7 @@ fn measure(backend: &dyn Backend, hands: &[(&str, Make)]) -> anyhow::Result<Over
     let block = &request.block;
     let hand = hands.iter().find(|(name, _)| *name == request.hand);
     let make = hand.with_context(|| format!("this program has no hand `{}`", request.hand))?.1;
-    std::fs::create_dir_all(&block.ctx.state)?;
+    fs::create_dir_all(&block.ctx.state)?;
     match request.task {
         Task::Pairs(rounds) => pairs(backend, block, make, rounds),
         Task::Alone(rounds) => {
@@ -241,7 +285,7 @@ pub fn ask(program: &Path, request: &OverheadRequest) -> anyhow::Result<Overhead
     command.env(reap::COOKIE, &request.block.ctx.state);
     let answer = ask_program(&mut command, &serde_json::to_vec(request)?);
     reap::kill_cookie(&request.block.ctx.state);
-    let _ = std::fs::remove_dir_all(&request.block.ctx.state);
+    let _ = fs::remove_dir_all(&request.block.ctx.state);
     Ok(serde_json::from_slice(&answer?)?)
 }
 

@@ -3,20 +3,17 @@
 
 use isobench_bwrap::{Bwrap, Sandbox};
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand, PLAIN};
+use isobench_runner::overhead::{self, ByHand, Dialled, PLAIN};
 use isobench_runner::protocol::BlockRequest;
 use std::io;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Loop {
     package: AgentPackage,
     sandbox: Sandbox,
-    socket: PathBuf,
-    frame: usize,
-    input: Vec<u8>,
+    dialled: Dialled,
     /// What a shell runs instead, if one is to.
     script: Option<PathBuf>,
 }
@@ -26,9 +23,7 @@ impl Loop {
         Loop {
             package: AgentPackage::pack(&block.ctx, &block.target).expect("an agent and a guest"),
             sandbox: Sandbox::new(&block.target.variant).expect("bwrap"),
-            socket: block.ctx.state.join("hand.sock"),
-            frame: block.target.limits.frame_bytes as usize,
-            input: std::fs::read(&block.input).expect("the case's input"),
+            dialled: Dialled::new(block),
             script: None,
         }
     }
@@ -36,9 +31,10 @@ impl Loop {
     /// With the same command line in a script.
     fn from_shell(block: &BlockRequest) -> Loop {
         let hand = Loop::new(block);
-        let line = hand.sandbox.start(Command::new(hand.sandbox.program()), &hand.package, &hand.socket, |command| {
-            Ok(overhead::shell_line(command))
-        });
+        let line =
+            hand.sandbox.start(Command::new(hand.sandbox.program()), &hand.package, hand.dialled.socket(), |command| {
+                Ok(overhead::shell_line(command))
+            });
         let script = block.ctx.state.join("hand.sh");
         std::fs::write(&script, line.expect("a command line") + "\n").expect("a script");
         Loop { script: Some(script), ..hand }
@@ -54,7 +50,7 @@ impl Loop {
             Some(script) => command(Path::new("/bin/sh")).arg(script).spawn(),
             None => {
                 let command = command(self.sandbox.program());
-                self.sandbox.start(command, &self.package, &self.socket, |command| command.spawn())
+                self.sandbox.start(command, &self.package, self.dialled.socket(), |command| command.spawn())
             }
         }
     }
@@ -62,14 +58,7 @@ impl Loop {
 
 impl ByHand for Loop {
     fn cold_start(&mut self) -> Duration {
-        let before = Instant::now();
-        let listener = UnixListener::bind(&self.socket).expect("a socket");
-        let mut bwrap = self.launch().expect("a sandbox");
-        let (mut stream, _) = listener.accept().expect("the agent");
-        overhead::first_answer(&mut stream, self.frame, &self.input);
-        let took = before.elapsed();
-        drop((stream, listener));
-        std::fs::remove_file(&self.socket).expect("the socket's file");
+        let (took, mut bwrap) = self.dialled.cold_start(|| self.launch().expect("a sandbox"));
         bwrap.wait().expect("the sandbox's end");
         took
     }

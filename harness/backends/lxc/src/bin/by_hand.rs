@@ -4,45 +4,36 @@
 use isobench_lxc::Lxc;
 use isobench_lxc::container::Containers;
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand, PLAIN};
+use isobench_runner::overhead::{self, ByHand, Dialled, PLAIN};
 use isobench_runner::protocol::BlockRequest;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Loop {
     containers: Containers,
     shell: bool,
-    socket: PathBuf,
-    frame: usize,
-    input: Vec<u8>,
+    dialled: Dialled,
 }
 
 impl ByHand for Loop {
     fn cold_start(&mut self) -> Duration {
-        let before = Instant::now();
-        let listener = UnixListener::bind(&self.socket).expect("a socket");
-        let mut container = self.containers.container(&self.socket).expect("a container");
-        let mut command = match self.shell {
-            true => {
-                let mut sh = Command::new("/bin/sh");
-                sh.arg("-c").arg(overhead::shell_line(&self.containers.execute(&container)));
-                sh
-            }
-            false => {
-                let mut lxc = Command::new(self.containers.program());
-                container.start(&mut lxc);
-                lxc
-            }
-        };
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut lxc = command.spawn().expect("LXC");
-        let (mut stream, _) = listener.accept().expect("the agent");
-        overhead::first_answer(&mut stream, self.frame, &self.input);
-        let took = before.elapsed();
-        drop((stream, listener));
-        std::fs::remove_file(&self.socket).expect("the socket's file");
+        let (took, (mut container, mut lxc)) = self.dialled.cold_start(|| {
+            let container = self.containers.container(self.dialled.socket()).expect("a container");
+            let mut command = match self.shell {
+                true => {
+                    let mut sh = Command::new("/bin/sh");
+                    sh.arg("-c").arg(overhead::shell_line(&self.containers.execute(&container)));
+                    sh
+                }
+                false => {
+                    let mut lxc = Command::new(self.containers.program());
+                    container.start(&mut lxc);
+                    lxc
+                }
+            };
+            command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            (container, command.spawn().expect("LXC"))
+        });
         lxc.wait().expect("the container's end");
         container.clear().expect("tidied up");
         took
@@ -55,9 +46,7 @@ impl Loop {
         Loop {
             containers: Containers::new(&block.ctx, &block.target, &package).expect("a configuration"),
             shell,
-            socket: block.ctx.state.join("hand.sock"),
-            frame: block.target.limits.frame_bytes as usize,
-            input: std::fs::read(&block.input).expect("the case's input"),
+            dialled: Dialled::new(block),
         }
     }
 }

@@ -5,34 +5,25 @@ use isobench_node::Node;
 use isobench_node::deployed::Deployed;
 use isobench_node::program::Program;
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand};
+use isobench_runner::overhead::{self, ByHand, Dialled};
 use isobench_runner::protocol::BlockRequest;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Loop {
     package: AgentPackage,
     deployed: Deployed,
-    socket: PathBuf,
-    frame: usize,
-    input: Vec<u8>,
+    dialled: Dialled,
 }
 
 impl ByHand for Loop {
     fn cold_start(&mut self) -> Duration {
-        let before = Instant::now();
-        let listener = UnixListener::bind(&self.socket).expect("a socket");
-        let mut command = Command::new(&self.package.program);
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.deployed.tell(&mut command, &self.package, &self.socket);
-        let mut agent = command.spawn().expect("an agent");
-        let (mut stream, _) = listener.accept().expect("the agent");
-        overhead::first_answer(&mut stream, self.frame, &self.input);
-        let took = before.elapsed();
-        drop((stream, listener));
-        std::fs::remove_file(&self.socket).expect("the socket's file");
+        let (took, mut agent) = self.dialled.cold_start(|| {
+            let mut command = Command::new(&self.package.program);
+            command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            self.deployed.tell(&mut command, &self.package, self.dialled.socket());
+            command.spawn().expect("an agent")
+        });
         agent.wait().expect("the agent's end");
         took
     }
@@ -43,12 +34,6 @@ fn main() -> ExitCode {
         let program = Program::find(&block.ctx.cache).expect("a Node");
         let deployed = Deployed::new(&block.ctx, &block.target, &program).expect("a guest");
         let package = AgentPackage::of(&block.target, program.path, Some(deployed.guest.clone()));
-        Box::new(Loop {
-            package: package.expect("a package"),
-            deployed,
-            socket: block.ctx.state.join("hand.sock"),
-            frame: block.target.limits.frame_bytes as usize,
-            input: std::fs::read(&block.input).expect("the case's input"),
-        })
+        Box::new(Loop { package: package.expect("a package"), deployed, dialled: Dialled::new(block) })
     })
 }

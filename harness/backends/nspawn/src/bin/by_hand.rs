@@ -4,33 +4,24 @@
 use isobench_nspawn::Nspawn;
 use isobench_nspawn::container::{Container, Containers};
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand, PLAIN};
+use isobench_runner::overhead::{self, ByHand, Dialled, PLAIN};
 use isobench_runner::protocol::BlockRequest;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Loop {
     containers: Containers,
     shell: bool,
-    socket: PathBuf,
-    frame: usize,
-    input: Vec<u8>,
+    dialled: Dialled,
 }
 
 impl ByHand for Loop {
     fn cold_start(&mut self) -> Duration {
-        let before = Instant::now();
-        let listener = UnixListener::bind(&self.socket).expect("a socket");
-        let (mut container, mut command) = if self.shell { self.script() } else { self.direct() };
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut nspawn = command.spawn().expect("nspawn");
-        let (mut stream, _) = listener.accept().expect("the agent");
-        overhead::first_answer(&mut stream, self.frame, &self.input);
-        let took = before.elapsed();
-        drop((stream, listener));
-        std::fs::remove_file(&self.socket).expect("the socket's file");
+        let (took, (mut container, mut nspawn)) = self.dialled.cold_start(|| {
+            let (container, mut command) = if self.shell { self.script() } else { self.direct() };
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            (container, command.spawn().expect("nspawn"))
+        });
         nspawn.wait().expect("the container's end");
         container.clear().expect("tidied up");
         took
@@ -43,14 +34,12 @@ impl Loop {
         Loop {
             containers: Containers::new(&block.ctx, &block.target, &package).expect("a root folder"),
             shell,
-            socket: block.ctx.state.join("hand.sock"),
-            frame: block.target.limits.frame_bytes as usize,
-            input: std::fs::read(&block.input).expect("the case's input"),
+            dialled: Dialled::new(block),
         }
     }
 
     fn direct(&self) -> (Container, Command) {
-        let mut container = self.containers.container(&self.socket).expect("a container");
+        let mut container = self.containers.container(self.dialled.socket()).expect("a container");
         let mut nspawn = Command::new(self.containers.program());
         self.containers.start(&mut container, nspawn.env_clear());
         (container, nspawn)
@@ -58,7 +47,7 @@ impl Loop {
 
     /// The cgroup with its limits and the same words, in a shell.
     fn script(&self) -> (Container, Command) {
-        let mut container = self.containers.planned(&self.socket).expect("a container");
+        let mut container = self.containers.planned(self.dialled.socket()).expect("a container");
         let mut nspawn = Command::new(self.containers.program());
         let line = overhead::shell_line(self.containers.start(&mut container, &mut nspawn));
         let folders: Vec<_> = self.containers.maker().folders(&container.cgroup).collect();

@@ -5,42 +5,35 @@ use isobench_oci::Oci;
 use isobench_oci::container::Bundles;
 use isobench_oci::runtime::Runtime;
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand, PLAIN};
+use isobench_runner::overhead::{self, ByHand, Dialled, PLAIN};
 use isobench_runner::protocol::BlockRequest;
 use isobench_runner::spawned::Surroundings;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Loop {
     /// `None` for a shell in the foreground.
     program: Option<PathBuf>,
     bundles: Bundles,
-    socket: PathBuf,
-    frame: usize,
-    input: Vec<u8>,
+    dialled: Dialled,
 }
 
 impl ByHand for Loop {
     fn cold_start(&mut self) -> Duration {
-        let before = Instant::now();
-        let listener = UnixListener::bind(&self.socket).expect("a socket");
-        let mut container = self.bundles.bundle(&self.socket).expect("a bundle");
-        let mut command = Command::new(self.program.as_deref().unwrap_or(Path::new("/bin/sh")));
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let detached = self.program.is_some();
-        let command =
-            if detached { container.run(&mut command) } else { command.arg("-c").arg(container.shell_line()) };
-        let mut run = command.spawn().expect("a runtime");
-        if detached {
-            assert!(run.wait().expect("its end").success());
-        }
-        let (mut stream, _) = listener.accept().expect("the agent");
-        overhead::first_answer(&mut stream, self.frame, &self.input);
-        let took = before.elapsed();
-        drop((stream, listener));
-        std::fs::remove_file(&self.socket).expect("the socket's file");
+        let (took, (mut container, mut run)) = self.dialled.cold_start(|| {
+            let container = self.bundles.bundle(self.dialled.socket()).expect("a bundle");
+            let mut command = Command::new(self.program.as_deref().unwrap_or(Path::new("/bin/sh")));
+            command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let detached = self.program.is_some();
+            let command =
+                if detached { container.run(&mut command) } else { command.arg("-c").arg(container.shell_line()) };
+            let mut run = command.spawn().expect("a runtime");
+            if detached {
+                assert!(run.wait().expect("its end").success());
+            }
+            (container, run)
+        });
         run.wait().expect("the container's end, in the foreground");
         container.clear().expect("tidied up");
         took
@@ -54,9 +47,7 @@ impl Loop {
         Loop {
             program: detached.then(|| runtime.program.clone()),
             bundles: Bundles::of(&block.ctx, &block.target, &package, runtime).expect("folders"),
-            socket: block.ctx.state.join("hand.sock"),
-            frame: block.target.limits.frame_bytes as usize,
-            input: std::fs::read(&block.input).expect("the case's input"),
+            dialled: Dialled::new(block),
         }
     }
 }

@@ -2,38 +2,29 @@
 //! readings, no traits, no phases, no deadlines.
 
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::overhead::{self, ByHand};
+use isobench_runner::overhead::{self, ByHand, Dialled};
 use isobench_runner::protocol::BlockRequest;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Loop {
     package: AgentPackage,
     guest: String,
-    socket: PathBuf,
-    frame: usize,
-    input: Vec<u8>,
+    dialled: Dialled,
 }
 
 impl ByHand for Loop {
     fn cold_start(&mut self) -> Duration {
-        let before = Instant::now();
-        let listener = UnixListener::bind(&self.socket).expect("a socket");
-        let mut agent = Command::new(&self.package.program)
-            .args(self.package.args(&format!("unix:{}", self.socket.display()), &self.guest))
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("an agent");
-        let (mut stream, _) = listener.accept().expect("the agent");
-        overhead::first_answer(&mut stream, self.frame, &self.input);
-        let took = before.elapsed();
-        drop((stream, listener));
-        std::fs::remove_file(&self.socket).expect("the socket's file");
+        let (took, mut agent) = self.dialled.cold_start(|| {
+            Command::new(&self.package.program)
+                .args(self.package.args(&format!("unix:{}", self.dialled.socket().display()), &self.guest))
+                .env_clear()
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("an agent")
+        });
         agent.wait().expect("the agent's end");
         took
     }
@@ -45,9 +36,7 @@ fn main() -> ExitCode {
         Box::new(Loop {
             guest: package.guest.as_deref().map(|p| p.display().to_string()).unwrap_or_default(),
             package,
-            socket: block.ctx.state.join("hand.sock"),
-            frame: block.target.limits.frame_bytes as usize,
-            input: std::fs::read(&block.input).expect("the case's input"),
+            dialled: Dialled::new(block),
         })
     })
 }
