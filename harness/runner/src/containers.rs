@@ -4,7 +4,7 @@ mod ids;
 
 pub use ids::Ids;
 
-use crate::backend::Attribution;
+use crate::backend::{Attribution, Deployment, Prepared, RunContext, Target};
 use crate::{cgroup, owner};
 use isobench_core::{Fault, FaultKind, Limits};
 use std::fs;
@@ -83,6 +83,28 @@ pub fn reap(backend: &str, prefix: &str) -> Vec<String> {
         format!("{backend}: removed the cgroups of a runner that is gone, and {killed} processes in them")
     })
     .collect()
+}
+
+/// What a run's cells share where containers need no daemon: nothing. Dropping it, in the owner process at the end of
+/// the run, takes down what killed runners left.
+#[derive(Debug)]
+pub struct NoDaemon {
+    /// Makes a guest ready.
+    pub deploy: fn(&RunContext, &Target) -> Result<Box<dyn Deployment>, Fault>,
+    /// Takes down the containers of processes that are gone.
+    pub reap: fn() -> Vec<String>,
+}
+
+impl Prepared for NoDaemon {
+    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+        (self.deploy)(ctx, target)
+    }
+}
+
+impl Drop for NoDaemon {
+    fn drop(&mut self) {
+        (self.reap)();
+    }
 }
 
 /// The processes in a container's cgroup, and its memory.

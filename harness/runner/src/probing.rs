@@ -5,8 +5,9 @@ use crate::backend::{Backend, Deployment, RunContext, Target};
 use crate::serve;
 use crate::spawned::{Boundary, Origin, Spawning};
 use crate::stopwatch::{Deadline, Phases};
-use isobench_core::{Fault, Guest, Limits};
+use isobench_core::{Availability, Description, Fault, Guest, Limits};
 use isobench_guest::agent::{self, AgentFault};
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,6 +33,24 @@ fn echo() -> ExitCode {
         }
     }
     agent::serve("the probe", |_| Ok(Echo))
+}
+
+/// Why this user cannot make containers without a daemon; `None` for root.
+pub fn not_root() -> Option<Availability> {
+    // SAFETY: cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    (!root).then(|| Availability::unavailable("only root can give a container a cgroup", "run isobench as root"))
+}
+
+/// Which of a backend's variants do not work here, and why: each is tried as by [`try_one`].
+pub fn absent<B: Boundary>(
+    ctx: &RunContext,
+    backend: &dyn Backend,
+    boundary: impl Fn(&Target, &Origin) -> Result<B, Fault>,
+) -> BTreeMap<String, String> {
+    let Description { backend, variants, .. } = backend.describe();
+    let tried = variants.into_iter().map(|variant| (try_one(ctx, &backend, &variant.name, &boundary), variant.name));
+    tried.filter_map(|(tried, name)| Some((name, tried.err()?.message))).collect()
 }
 
 /// One container of a variant through the whole of what a cell does, where `backend` has a runner with [`main`].

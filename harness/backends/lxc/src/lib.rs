@@ -10,8 +10,9 @@ mod probe;
 
 use container::{CGROUP, Containers};
 use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_runner::containers::{self, NoDaemon};
 use isobench_runner::spawned::{Origin, Spawning};
-use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target, containers};
+use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
 use std::path::PathBuf;
 
 /// A way of running the backend.
@@ -80,13 +81,13 @@ impl Backend for Lxc {
     }
 
     fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        Ok(Box::new(Nothing))
+        Ok(Box::new(NOTHING))
     }
 
     fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         // What a killed runner left would share the machine with this block.
         reap();
-        Ok(Box::new(Nothing))
+        Ok(Box::new(NOTHING))
     }
 
     fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {
@@ -100,19 +101,11 @@ fn reap() -> Vec<String> {
     containers::reap("lxc", CGROUP)
 }
 
-/// Nothing is shared that would have to be prepared. In the owner process it lives to the end of the run.
-struct Nothing;
+/// Nothing is shared that would have to be prepared.
+const NOTHING: NoDaemon = NoDaemon { deploy, reap };
 
-impl Prepared for Nothing {
-    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
-        let origin = Origin::new(ctx, target)?;
-        let containers = Containers::new(ctx, target, &origin.package)?;
-        Ok(Box::new(Spawning::new(ctx, target, origin, containers)))
-    }
-}
-
-impl Drop for Nothing {
-    fn drop(&mut self) {
-        reap();
-    }
+fn deploy(ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+    let origin = Origin::new(ctx, target)?;
+    let containers = Containers::new(ctx, target, &origin.package)?;
+    Ok(Box::new(Spawning::new(ctx, target, origin, containers)))
 }

@@ -5,7 +5,6 @@ use crate::{Lxc, Variant};
 use isobench_core::Availability;
 use isobench_runner::place::installed;
 use isobench_runner::{Backend, RunContext, agents, probing};
-use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,17 +16,10 @@ pub(crate) fn probe(ctx: &RunContext) -> Availability {
     let Some(program) = installed(START) else {
         return Availability::unavailable("LXC is not installed", "apt install lxc");
     };
-    // SAFETY: cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        return Availability::unavailable("only root can give a container a cgroup", "run isobench as root");
+    if let Some(unavailable) = probing::not_root() {
+        return unavailable;
     }
-    let try_one = |variant: Variant| {
-        let tried = probing::try_one(ctx, &name, variant.name(), |target, origin| {
-            Containers::new(ctx, target, &origin.package)
-        });
-        tried.err().map(|fault| (variant.name().to_string(), fault.message))
-    };
-    let absent: BTreeMap<_, _> = Variant::ALL.into_iter().filter_map(try_one).collect();
+    let absent = probing::absent(ctx, &Lxc, |target, origin| Containers::new(ctx, target, &origin.package));
     if absent.len() == Variant::ALL.len() {
         let reasons: Vec<String> = absent.into_values().collect();
         return Availability::unavailable(

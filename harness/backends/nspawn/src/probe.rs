@@ -4,8 +4,7 @@ use crate::container::{Containers, NSPAWN};
 use crate::{Nspawn, Variant};
 use isobench_core::Availability;
 use isobench_runner::place::installed;
-use isobench_runner::{Backend, RunContext, agents, probing};
-use std::collections::BTreeMap;
+use isobench_runner::{RunContext, agents, probing};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,21 +12,13 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn probe(ctx: &RunContext) -> Availability {
-    let name = Nspawn.describe().backend;
     let Some(program) = installed(NSPAWN) else {
         return Availability::unavailable("systemd-nspawn is not installed", "apt install systemd-container");
     };
-    // SAFETY: cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        return Availability::unavailable("only root can give a container a cgroup", "run isobench as root");
+    if let Some(unavailable) = probing::not_root() {
+        return unavailable;
     }
-    let try_one = |variant: Variant| {
-        let tried = probing::try_one(ctx, &name, variant.name(), |target, origin| {
-            Containers::new(ctx, target, &origin.package)
-        });
-        tried.err().map(|fault| (variant.name().to_string(), fault.message))
-    };
-    let absent: BTreeMap<_, _> = Variant::ALL.into_iter().filter_map(try_one).collect();
+    let absent = probing::absent(ctx, &Nspawn, |target, origin| Containers::new(ctx, target, &origin.package));
     if absent.len() == Variant::ALL.len() {
         let reasons: Vec<String> = absent.into_values().collect();
         return Availability::unavailable(

@@ -16,8 +16,9 @@ pub mod runtime;
 use container::{Bundles, CGROUP};
 use isobench_core::availability::VariantInfo;
 use isobench_core::{Availability, Description, Fault, Guest, Model};
+use isobench_runner::containers::{self, NoDaemon};
 use isobench_runner::spawned::{Origin, Spawning};
-use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target, containers};
+use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
 use runtime::{KNOWN, Known, RUNC, Runtime};
 use std::path::PathBuf;
 
@@ -53,13 +54,13 @@ impl Backend for Oci {
     }
 
     fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        Ok(Box::new(Nothing))
+        Ok(Box::new(NOTHING))
     }
 
     fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         // What a killed runner left would share the machine with this block.
         reap();
-        Ok(Box::new(Nothing))
+        Ok(Box::new(NOTHING))
     }
 
     fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {
@@ -73,19 +74,11 @@ fn reap() -> Vec<String> {
     containers::reap("oci", CGROUP)
 }
 
-/// Nothing is shared that would have to be prepared. In the owner process it lives to the end of the run.
-struct Nothing;
+/// Nothing is shared that would have to be prepared.
+const NOTHING: NoDaemon = NoDaemon { deploy, reap };
 
-impl Prepared for Nothing {
-    fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
-        let origin = Origin::new(ctx, target)?;
-        let bundles = Bundles::new(ctx, target, &origin, Runtime::find(ctx, &target.variant)?)?;
-        Ok(Box::new(Spawning::new(ctx, target, origin, bundles)))
-    }
-}
-
-impl Drop for Nothing {
-    fn drop(&mut self) {
-        reap();
-    }
+fn deploy(ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
+    let origin = Origin::new(ctx, target)?;
+    let bundles = Bundles::new(ctx, target, &origin, Runtime::find(ctx, &target.variant)?)?;
+    Ok(Box::new(Spawning::new(ctx, target, origin, bundles)))
 }

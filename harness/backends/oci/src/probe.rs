@@ -7,12 +7,8 @@ use isobench_runner::{RunContext, agents, probing};
 use std::collections::BTreeMap;
 
 pub(crate) fn probe(ctx: &RunContext) -> Availability {
-    // SAFETY: cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        return Availability::unavailable(
-            "only root can start containers without a daemon: they need a cgroup",
-            "run isobench as root",
-        );
+    if let Some(unavailable) = probing::not_root() {
+        return unavailable;
     }
     let (mut versions, mut notes, mut absent) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
     for known in KNOWN {
