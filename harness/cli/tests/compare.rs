@@ -89,14 +89,7 @@ fn empty(id: &str) -> RunFile {
         notes: vec![],
         absent: Default::default(),
     };
-    let variant = VariantInfo {
-        name: "fresh".into(),
-        guests: vec![Guest::Js],
-        quick: true,
-        matrix: false,
-        prepared: String::new(),
-        shared: String::new(),
-    };
+    let variant = VariantInfo { name: "fresh".into(), guests: vec![Guest::Js], quick: true, ..VariantInfo::default() };
     RunFile {
         schema: SCHEMA_VERSION,
         id: id.into(),

@@ -3,7 +3,7 @@
 use crate::words::{Guest, Model};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a backend is, the same on every machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +41,7 @@ pub struct EngineInfo {
 }
 
 /// A named way of running a backend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantInfo {
     /// Name, for example `pooling`.
@@ -59,6 +59,23 @@ pub struct VariantInfo {
     /// A row of the matrix of boundaries and engines: a boundary that runs guests on engines it does not bring.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub matrix: bool,
+    /// The workloads that it answers, where those are somebody else's choice: a deployed function. Empty: all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub workloads: BTreeSet<String>,
+    /// Milliseconds that a start may take beyond the workload's limits, what makes it a cold one included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub longer_ms: u64,
+}
+
+impl VariantInfo {
+    /// Whether it answers a workload.
+    pub fn answers(&self, workload: &str) -> bool {
+        self.workloads.is_empty() || self.workloads.contains(workload)
+    }
+}
+
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 /// Whether a backend can run on this machine.

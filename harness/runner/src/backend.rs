@@ -4,7 +4,7 @@ use crate::stopwatch::{Deadline, Phases};
 use isobench_core::{Availability, Description, Fault, Guest, Limits, SampleFlag};
 use isobench_guest::frame::Memory;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -12,11 +12,6 @@ use std::path::PathBuf;
 pub trait Backend: Send + Sync {
     /// What it is, the same on every machine. Cheap: no engine is started.
     fn describe(&self) -> Description;
-
-    /// On what terms variants are to be had, by name, where those are somebody else's. Cheap as well.
-    fn terms(&self) -> BTreeMap<String, Terms> {
-        BTreeMap::new()
-    }
 
     /// Can it run here, which versions, and if not: why, and how to fix it. May take seconds (a KVM probe boots a
     /// guest); answers that cost much are cached in `ctx.cache`.
@@ -35,16 +30,6 @@ pub trait Backend: Send + Sync {
         let _ = (ctx, dead);
         Vec::new()
     }
-}
-
-/// On what terms a variant is to be had that is not ours: a function that somebody has deployed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Terms {
-    /// The workloads that it answers. There is no cell of any other.
-    pub workloads: BTreeSet<String>,
-    /// Milliseconds that a start may take beyond the workload's limits, [`Deployment::make_cold`] included.
-    pub longer_ms: u64,
 }
 
 /// What a run's cells share.

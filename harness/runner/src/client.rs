@@ -1,9 +1,9 @@
 //! The coordinator's end of the runner protocol: finds runners, asks them, spawns one per block, and outlives all of
 //! them.
 
-use crate::backend::{RunContext, Terms};
+use crate::backend::RunContext;
 use crate::machine;
-use crate::protocol::{BlockRequest, CleanRequest, Described, Event, Owned, Visit};
+use crate::protocol::{BlockRequest, CleanRequest, Event, Owned, Visit};
 use crate::reap::{self, COOKIE};
 use isobench_core::record::FaultRecord;
 use isobench_core::{Availability, Description, Experiment, Fault, FaultKind, Record};
@@ -42,8 +42,6 @@ pub struct Runner {
     pub program: PathBuf,
     /// Its answer to `describe`.
     pub description: Description,
-    /// On what terms variants of it are to be had, by name.
-    pub terms: BTreeMap<String, Terms>,
     /// What is set in its environment from here on, beside the usual.
     pub env: BTreeMap<String, String>,
 }
@@ -80,13 +78,8 @@ impl Runner {
     /// The same where `env` is set for it, then and later.
     pub fn under(program: impl Into<PathBuf>, env: BTreeMap<String, String>) -> Result<Runner, Fault> {
         let program = program.into();
-        let described: Described = ask(&program, &env, "describe", &(), Path::new(""), DESCRIBE_DEADLINE)?;
-        Ok(Runner { program, description: described.description, terms: described.terms, env })
-    }
-
-    /// Whether a variant answers a workload at all.
-    pub fn answers(&self, variant: &str, workload: &str) -> bool {
-        self.terms.get(variant).is_none_or(|terms| terms.workloads.contains(workload))
+        let description = ask(&program, &env, "describe", &(), Path::new(""), DESCRIBE_DEADLINE)?;
+        Ok(Runner { program, description, env })
     }
 
     /// How much longer than its limits say a visit to a variant may take.
@@ -96,7 +89,8 @@ impl Runner {
             // As many as `block_deadline` counts: the first that takes too long ends the visit.
             _ => 3,
         };
-        self.terms.get(variant).map_or(Duration::ZERO, |terms| Duration::from_millis(terms.longer_ms) * starts)
+        let info = self.description.variants.iter().find(|info| info.name == variant);
+        info.map_or(Duration::ZERO, |info| Duration::from_millis(info.longer_ms) * starts)
     }
 
     /// Asks whether the backend can run here. A runner that dies or hangs makes it unavailable, with that reason.

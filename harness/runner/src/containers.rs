@@ -85,12 +85,15 @@ pub fn reap(backend: &str, prefix: &str) -> Vec<String> {
     .collect()
 }
 
+/// As [`Prepared::deploy`], without anything prepared.
+pub type Deploy = fn(&RunContext, &Target) -> Result<Box<dyn Deployment>, Fault>;
+
 /// What a run's cells share where containers need no daemon: nothing. Dropping it, in the owner process at the end of
 /// the run, takes down what killed runners left.
 #[derive(Debug)]
 pub struct NoDaemon {
     /// Makes a guest ready.
-    pub deploy: fn(&RunContext, &Target) -> Result<Box<dyn Deployment>, Fault>,
+    pub deploy: Deploy,
     /// Takes down the containers of processes that are gone.
     pub reap: fn() -> Vec<String>,
 }

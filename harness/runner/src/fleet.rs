@@ -8,7 +8,7 @@ use crate::plan;
 use crate::session::{Options, SessionError, interrupted};
 use crate::settings::Settings;
 use isobench_core::run::{Absent, BackendEntry, CellFault, Configuration, Order};
-use isobench_core::{Availability, Cell, CellEntry, Fault, Flag, Side};
+use isobench_core::{Availability, CellEntry, Fault, Flag, Side};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -89,8 +89,7 @@ impl Fleet {
         // A backend none of whose cells is wanted is not asked: its probe may boot a guest.
         let descriptions: Vec<_> = runners.iter().map(|r| r.description.clone()).collect();
         let engines = plan::engines(&descriptions);
-        let mut conceivable = plan::cells_everywhere(descriptions, built, &options.filter, &options.plan);
-        conceivable.retain(|entry| answered(&runners, &entry.cell));
+        let conceivable = plan::cells_everywhere(descriptions, built, &options.filter, &options.plan);
         runners.retain(|r| conceivable.iter().any(|e| e.cell.backend == r.description.backend));
 
         say(&format!("asking the backends{of}"));
@@ -99,12 +98,7 @@ impl Fleet {
 
         let described: Vec<_> =
             runners.iter().map(|r| r.description.clone()).zip(availabilities.iter().cloned()).collect();
-        let (mut cells, mut absent) = plan::cells(&described, &engines, built, &options.filter, &options.plan);
-        cells.retain(|entry| answered(&runners, &entry.cell));
-        absent.retain(|absent| match absent.what.split('/').collect::<Vec<_>>()[..] {
-            [backend, variant, _, workload] => answers(&runners, backend, variant, workload),
-            _ => true,
-        });
+        let (mut cells, absent) = plan::cells(&described, &engines, built, &options.filter, &options.plan);
         for cell in &mut cells {
             cell.side = self.side;
             if options.plan.order == Order::Sequential {
@@ -160,14 +154,6 @@ impl Fleet {
         }
         Ok(runners)
     }
-}
-
-fn answered(runners: &[Runner], cell: &Cell) -> bool {
-    answers(runners, &cell.backend, &cell.variant, &cell.workload)
-}
-
-fn answers(runners: &[Runner], backend: &str, variant: &str, workload: &str) -> bool {
-    runners.iter().find(|r| r.description.backend == backend).is_none_or(|r| r.answers(variant, workload))
 }
 
 /// The last two names of a path: enough to tell one build from another.

@@ -41,5 +41,5 @@ pub mod spawned;
 pub mod stopwatch;
 pub mod testing;
 
-pub use backend::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target, Terms};
+pub use backend::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target};
 pub use stopwatch::{Deadline, Phases};

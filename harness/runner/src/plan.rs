@@ -63,7 +63,7 @@ pub fn cells(
     let mut absent = Vec::new();
     for (description, availability) in backends {
         for (variant, guest, engine) in rows::rows(description, engines, filter, plan) {
-            for built in workloads {
+            for built in workloads.iter().filter(|built| variant.answers(&built.workload.name)) {
                 let what = format!("{}/{}/{guest}/{}", description.backend, variant.name, built.workload.name);
                 if let Some(Err(reason)) = built.artifacts.get(&guest) {
                     if engine.is_none() && filter.wants(&format!("{what}/")) {
@@ -305,7 +305,7 @@ mod tests {
             prepared: String::new(),
             shared: String::new(),
             quick: true,
-            matrix: false,
+            ..VariantInfo::default()
         };
         let description = Description {
             backend: "oci".into(),
@@ -333,6 +333,44 @@ mod tests {
         assert!(!entries.is_empty() && entries.iter().all(|e| e.cell.variant == "runc"));
         assert_eq!(absent, [Absent { what: "oci/youki".into(), reason: "it is not installed".into() }]);
         assert_eq!(planned(&["runc"]).1, []);
+    }
+
+    #[test]
+    fn a_variant_that_answers_some_workloads_has_no_cell_of_another() {
+        let answering = |workload: &str| {
+            let variant = VariantInfo {
+                name: "mine".into(),
+                guests: vec![Guest::Js],
+                workloads: [workload.to_string()].into(),
+                ..VariantInfo::default()
+            };
+            let description = Description {
+                backend: "http".into(),
+                model: Model::Remote,
+                variants: vec![variant],
+                in_process: false,
+                hidden: false,
+                footprint_instances: 0,
+                engines: Vec::new(),
+            };
+            let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/echo");
+            let workload = isobench_core::workload::load(&root).expect("the workload of the checkout");
+            // Not even as one that cannot run: it has no artifact.
+            let built = Built { artifacts: [(Guest::Js, Err("none".into()))].into(), ..as_if_built(workload.clone()) };
+            let available = Availability::Available {
+                versions: BTreeMap::new(),
+                emulated: false,
+                notes: Vec::new(),
+                absent: BTreeMap::new(),
+            };
+            let absent =
+                cells(&[(description.clone(), available)], &[], &[built], &Filter::default(), &Plan::default()).1;
+            let everywhere = [as_if_built(workload)];
+            (cells_everywhere(vec![description], &everywhere, &Filter::default(), &Plan::default()).len(), absent.len())
+        };
+        let (cells, absent) = answering("echo");
+        assert!(cells > 0 && absent == 1);
+        assert_eq!(answering("json"), (0, 0));
     }
 
     #[test]

@@ -2,31 +2,18 @@
 //!
 //! | command | stdin | stdout |
 //! |---|---|---|
-//! | `describe` | | a [`Described`] |
+//! | `describe` | | a [`Description`](isobench_core::Description) |
 //! | `probe` | a [`RunContext`] | an [`Availability`](isobench_core::Availability) |
 //! | `own` | a [`RunContext`] line, then open until the run ends | an [`Owned`] line once prepared |
 //! | `block` | a [`BlockRequest`] | [`Event`] lines |
 //! | `clean` | a [`CleanRequest`] | a JSON list of lines |
 
-use crate::backend::{RunContext, Target, Terms};
+use crate::backend::{RunContext, Target};
 use isobench_core::load::{Rates, StartLimit};
 use isobench_core::record::Policy;
-use isobench_core::{CellId, Description, Experiment, Fault, Record};
+use isobench_core::{CellId, Experiment, Fault, Record};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// What a backend is, and on what terms its variants are to be had: the terms stand among the description's own keys,
-/// and are left out where there are none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Described {
-    /// What it is.
-    #[serde(flatten)]
-    pub description: Description,
-    /// Terms by variant.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub terms: BTreeMap<String, Terms>,
-}
 
 /// One visit to a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -188,32 +175,4 @@ pub struct CleanRequest {
     pub ctx: RunContext,
     /// State folders of runs whose coordinator is gone.
     pub dead: Vec<PathBuf>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use isobench_core::Model;
-
-    #[test]
-    fn terms_stand_among_the_keys_of_a_description_and_may_be_missing() {
-        let description = Description {
-            backend: "http".into(),
-            model: Model::Remote,
-            variants: Vec::new(),
-            in_process: false,
-            hidden: false,
-            footprint_instances: 0,
-            engines: Vec::new(),
-        };
-        // What a runner of another build says.
-        let bare = serde_json::to_string(&description).expect("JSON");
-        let read: Described = serde_json::from_str(&bare).expect("a description");
-        assert_eq!((&read.description, read.terms.len()), (&description, 0));
-        assert_eq!(serde_json::to_string(&read).expect("JSON"), bare);
-        let terms = Terms { workloads: ["echo".to_string()].into(), longer_ms: 5 };
-        let described = Described { description, terms: BTreeMap::from([("mine".into(), terms)]) };
-        let text = serde_json::to_string(&described).expect("JSON");
-        assert_eq!(serde_json::from_str::<Described>(&text).expect("a description"), described);
-    }
 }

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, RunContext};
 use crate::experiments;
-use crate::protocol::{BlockRequest, CleanRequest, Described, Event, Owned};
+use crate::protocol::{BlockRequest, CleanRequest, Event, Owned};
 use crate::stopwatch::nanos;
 use anyhow::{Context, Result, bail};
 use isobench_core::record::FaultRecord;
@@ -20,7 +20,7 @@ pub fn main(backend: &dyn Backend) -> ExitCode {
     let name = backend.describe().backend;
     let command = std::env::args().nth(1).unwrap_or_default();
     let served = protected_stdout().and_then(|mut out| match command.as_str() {
-        "describe" => answer(&mut out, &Described { description: backend.describe(), terms: backend.terms() }),
+        "describe" => answer(&mut out, &backend.describe()),
         "probe" => answer(&mut out, &backend.probe(&input()?)),
         "own" => own(backend, &mut out),
         "block" => block(backend, &mut out),

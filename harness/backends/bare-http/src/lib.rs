@@ -26,7 +26,7 @@ impl Backend for BareHttp {
             prepared: "the server's file and the agent's in the page cache".into(),
             shared: "kernel, file system, network, and the pages of both files".into(),
             quick: false,
-            matrix: false,
+            ..VariantInfo::default()
         };
         Description {
             backend: "bare-http".into(),

@@ -23,6 +23,7 @@ impl Backend for Bwrap {
             shared: shared.into(),
             quick,
             matrix: quick,
+            ..VariantInfo::default()
         };
         Description {
             backend: "bwrap".into(),

@@ -89,7 +89,7 @@ impl Variant {
             prepared: "daemon running, image imported and unpacked, its files in the page cache".into(),
             shared: self.shared.into(),
             quick: false,
-            matrix: false,
+            ..VariantInfo::default()
         }
     }
 }

@@ -121,6 +121,7 @@ impl Variant {
             shared: self.shared.into(),
             quick: self.quick,
             matrix: self.matrix,
+            ..VariantInfo::default()
         }
     }
 }

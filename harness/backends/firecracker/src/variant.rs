@@ -71,7 +71,7 @@ impl Variant {
             prepared: prepared.into(),
             shared: shared.into(),
             quick: false,
-            matrix: false,
+            ..VariantInfo::default()
         }
     }
 }

@@ -16,7 +16,7 @@ use deployment::Deployed;
 use endpoint::Endpoint;
 use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
 use isobench_runner::place;
-use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target as Wanted, Terms};
+use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target as Wanted};
 use std::collections::BTreeMap;
 use std::path::Path;
 use targets::{TARGETS, Target};
@@ -64,7 +64,9 @@ impl Row {
             shared: "unknown: the platform's affair".into(),
             // Who names a target wants it.
             quick: true,
-            matrix: false,
+            workloads: self.target.workloads.clone(),
+            longer_ms: self.target.longer_ms(),
+            ..VariantInfo::default()
         }
     }
 
@@ -114,10 +116,8 @@ impl Backend for Http {
             Err(_) => vec![VariantInfo {
                 name: UNREADABLE.into(),
                 guests: Guest::ALL.into(),
-                prepared: String::new(),
-                shared: String::new(),
                 quick: true,
-                matrix: false,
+                ..VariantInfo::default()
             }],
         };
         Description {
@@ -129,11 +129,6 @@ impl Backend for Http {
             footprint_instances: 0,
             engines: Vec::new(),
         }
-    }
-
-    fn terms(&self) -> BTreeMap<String, Terms> {
-        let terms = |row: &Row| Terms { workloads: row.target.workloads.clone(), longer_ms: row.target.longer_ms() };
-        self.0.iter().flatten().map(|row| (row.name(), terms(row))).collect()
     }
 
     fn probe(&self, _: &RunContext) -> Availability {

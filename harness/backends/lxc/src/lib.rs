@@ -60,7 +60,7 @@ impl Backend for Lxc {
                 .into(),
             shared: format!("the host's kernel, the pages of the agent's file{shared}; no network"),
             quick: false,
-            matrix: false,
+            ..VariantInfo::default()
         };
         Description {
             backend: "lxc".into(),

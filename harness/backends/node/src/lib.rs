@@ -68,7 +68,7 @@ impl Variant {
             prepared: prepared.into(),
             shared: format!("kernel, file system, network, and the pages of Node's file{also_shared}"),
             quick: false,
-            matrix: false,
+            ..VariantInfo::default()
         }
     }
 }

@@ -77,7 +77,7 @@ impl Backend for Nspawn {
                     .into(),
             shared: variant.shared().into(),
             quick: false,
-            matrix: false,
+            ..VariantInfo::default()
         };
         Description {
             backend: "nspawn".into(),

@@ -27,7 +27,7 @@ impl Backend for Null {
                 prepared: "the script, read".into(),
                 shared: "everything: there is no boundary".into(),
                 quick: true,
-                matrix: false,
+                ..VariantInfo::default()
             }],
             in_process: true,
             hidden: true,

@@ -37,6 +37,7 @@ impl Backend for Oci {
             shared: format!("{}; the pages of the agent's file; no network", known.shared),
             quick: known.name == RUNC,
             matrix: known.name == RUNC,
+            ..VariantInfo::default()
         };
         Description {
             backend: "oci".into(),

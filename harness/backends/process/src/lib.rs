@@ -30,6 +30,7 @@ impl Backend for Process {
                     shared: "kernel, file system, network, and the pages of the agent's file".into(),
                     quick: true,
                     matrix: true,
+                    ..VariantInfo::default()
                 },
                 VariantInfo {
                     name: ZYGOTE.into(),
@@ -39,7 +40,7 @@ impl Backend for Process {
                     shared: "kernel, file system, network, address-space layout, and every page until it is written to"
                         .into(),
                     quick: false,
-                    matrix: false,
+                    ..VariantInfo::default()
                 },
             ],
             in_process: false,

@@ -69,6 +69,7 @@ impl Variant {
             shared: shared.into(),
             quick: matches!(self, Variant::Boot | Variant::Restore),
             matrix: self != Variant::Paused,
+            ..VariantInfo::default()
         }
     }
 }

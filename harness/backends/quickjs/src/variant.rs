@@ -51,7 +51,7 @@ impl Variant {
             prepared: prepared.into(),
             shared: format!("the host process and its allocator{also_shared}"),
             quick: self == Variant::Fresh,
-            matrix: false,
+            ..VariantInfo::default()
         }
     }
 

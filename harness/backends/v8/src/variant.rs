@@ -103,7 +103,7 @@ impl Variant {
             prepared: format!("V8 initialised in the host process; {prepared}"),
             shared: format!("{ALWAYS_SHARED}{also_shared}"),
             quick: matches!(self, Variant::Fresh | Variant::Snapshot),
-            matrix: false,
+            ..VariantInfo::default()
         }
     }
 

@@ -68,7 +68,7 @@ impl Variant {
             prepared: self.prepared().into(),
             shared: self.shared().into(),
             quick: self == Variant::Pooling,
-            matrix: false,
+            ..VariantInfo::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use isobench_core::run::Plan;
-use isobench_core::{Cell, workload};
+use isobench_core::workload;
 use isobench_runner::client;
 use isobench_runner::guests::Built;
 use isobench_runner::place::Places;
@@ -45,16 +45,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         return Ok(super::finished(broken));
     }
-    let runners: Vec<_> =
-        client::discover(&places.programs).into_iter().flatten().filter(|r| !r.description.hidden).collect();
-    let descriptions = runners.iter().map(|r| r.description.clone()).collect();
+    let runners = client::discover(&places.programs).into_iter().flatten();
+    let descriptions = runners.map(|r| r.description).filter(|d| !d.hidden).collect();
     let named: Vec<Built> = workloads.into_iter().map(plan::as_if_built).collect();
     let cells = plan::cells_everywhere(descriptions, &named, &Filter::default(), &Plan::default());
-    let answers = |cell: &Cell| {
-        let runner = runners.iter().find(|r| r.description.backend == cell.backend);
-        runner.is_none_or(|r| r.answers(&cell.variant, &cell.workload))
-    };
-    for entry in cells.iter().filter(|entry| answers(&entry.cell)) {
+    for entry in cells {
         println!("{}", entry.cell);
     }
     Ok(super::finished(broken))

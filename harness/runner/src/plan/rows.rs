@@ -59,6 +59,7 @@ mod tests {
             shared: String::new(),
             quick: *name == "usual",
             matrix: !in_process && *name == "usual",
+            ..VariantInfo::default()
         };
         let engine = |(name, guests): &(&str, &[Guest])| EngineInfo {
             name: (*name).into(),
