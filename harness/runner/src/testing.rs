@@ -16,6 +16,7 @@
 
 pub mod daemons;
 pub mod debris;
+pub mod js;
 pub mod suite;
 
 use crate::backend::{RunContext, Target};
