@@ -4,18 +4,19 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`program`] | which Node, and what it can do |
-//! | [`deployed`] | a guest as a variant starts it |
+//! | [`script`] | an agent that is a script, whichever runtime of Node's kind runs it |
+//! | [`deployed`](mod@deployed) | a guest as a variant starts it |
 
 pub mod deployed;
 pub mod program;
+pub mod script;
 
-use deployed::Deployed;
+use deployed::deployed;
 use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role, Spawning};
-use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
+use isobench_runner::spawned::{Origin, Spawning};
+use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
 use program::Program;
-use std::path::Path;
 
 /// A way of running the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,19 +109,8 @@ struct Opened;
 impl Prepared for Opened {
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
         let program = Program::find(&ctx.cache)?;
-        let deployed = Deployed::new(ctx, target, &program)?;
+        let deployed = deployed(ctx, target, &program)?;
         let origin = Origin::of(AgentPackage::of(target, program.path, Some(deployed.guest.clone()))?)?;
         Ok(Box::new(Spawning::new(ctx, target, origin, deployed)))
-    }
-}
-
-impl Boundary for Deployed {
-    fn launch(&self, origin: &Origin, socket: &Path, _: Deadline) -> Result<AgentProcess, Fault> {
-        let program = &origin.package.program;
-        let spawned = origin.command(program).and_then(|mut command| {
-            self.tell(&mut command, &origin.package, socket);
-            AgentProcess::spawn(&mut command, Role::Agent)
-        });
-        spawned.map_err(|e| Fault::backend(format!("{} cannot be started: {e}", program.display())))
     }
 }

@@ -4,13 +4,11 @@ use isobench_core::{Experiment, FaultKind, Guest};
 use isobench_runner::place::{self, Places};
 use isobench_runner::protocol::{BlockRequest, Visit};
 use isobench_runner::reap;
+use isobench_runner::testing::js::runtime::{self, telling};
 use isobench_runner::testing::{Outcome, TestBed, all_load, all_throughput, one_start, skip, starts_and_calls, suite};
 use isobench_runner::{Backend, Deadline, Deployment, Instance, Phases, Prepared};
 use isobench_workerd::{Variant, Workerd};
-use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 /// A bed with the workerd that is used outside tests; `None`, and loudly, where there is none.
@@ -28,15 +26,6 @@ fn of_each(test: impl Fn(&TestBed, &str)) {
     if let Some(bed) = bed() {
         Variant::ALL.iter().for_each(|variant| test(&bed, variant.name()));
     }
-}
-
-/// A block with the guest that does what it is told, which is `what` and is answered `answer`.
-fn telling(bed: &TestBed, variant: &str, what: &str, answer: &str) -> BlockRequest {
-    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/misbehaving.js");
-    let mut request = bed.request(variant, Guest::Js, &guest, what.as_bytes(), answer.as_bytes(), one_start());
-    // What does not hang gets a deadline far off: the answer must not come from it.
-    request.target.limits.call_deadline_ms = if what == "hang" { 500 } else { 60_000 };
-    request
 }
 
 /// A deployment in this process, which sees the one workerd that the runner would.
@@ -88,75 +77,33 @@ fn every_experiment(bed: &TestBed, variant: &str, guest: Guest) {
 
 #[test]
 fn what_a_guest_does_wrong_has_a_name_and_a_reason() {
-    let faults = [
-        ("throw", FaultKind::GuestThrow, "guest.js:11: Error: as told"),
-        ("throw a trap", FaultKind::GuestThrow, "cannot be shown"),
-        ("recurse", FaultKind::GuestThrow, "RangeError: Maximum call stack"),
-        ("eat the heap", FaultKind::OutOfMemory, "heap out of memory"),
-        ("ask for too much", FaultKind::OutOfMemory, "Array buffer allocation failed"),
-        ("answer text", FaultKind::BadAnswer, "no Uint8Array"),
-        ("answer a promise", FaultKind::BadAnswer, "no Uint8Array"),
-        ("answer wrongly", FaultKind::WrongAnswer, "it starts `no`"),
-        ("answer much", FaultKind::FrameTooLarge, "16777217 bytes, the limit is 16777216"),
-        ("hang", FaultKind::DeadlineExceeded, "nothing after 500 ms"),
-    ];
+    let own = [("eat the heap", FaultKind::OutOfMemory, "heap out of memory")];
     of_each(|bed, variant| {
-        for (what, kind, reason) in faults {
-            let outcome = bed.run(&telling(bed, variant, what, what));
-            let message = &outcome.expect_fault(kind).message;
-            assert!(message.contains(reason), "{variant}, {what}: {message}");
-        }
-        for harmless in ["chatter", "throw later"] {
-            bed.run(&telling(bed, variant, harmless, harmless)).expect_ok();
-        }
-        suite::js_faults(bed, variant);
+        runtime::faults(bed, variant, &own, &["chatter", "throw later"]);
         suite::wasm_faults(bed, variant);
     });
 }
 
 #[test]
 fn what_is_wrong_with_a_guest_itself_has_a_name() {
-    let wrong = [
-        ("export const answer = 42", FaultKind::InvalidGuest),
-        ("export const handle = 42", FaultKind::InvalidGuest),
-        ("export function handle( {", FaultKind::InvalidGuest),
-        ("import './nothing.js'; export function handle() {}", FaultKind::InvalidGuest),
-        ("throw new Error('as told'); export function handle() {}", FaultKind::GuestThrow),
-        ("for (;;); export function handle() {}", FaultKind::NoHello),
-    ];
     of_each(|bed, variant| {
-        for (text, kind) in wrong {
-            let guest = bed.write("guest.js", text);
-            let mut request = bed.request(variant, Guest::Js, &guest, b"", b"", one_start());
-            request.target.limits.start_deadline_ms = 1_500;
-            bed.run(&request).expect_fault(kind);
-        }
+        runtime::wrong_guests(bed, variant);
+        let text = "import './nothing.js'; export function handle() {}";
+        runtime::of_text(bed, variant, text).expect_fault(FaultKind::InvalidGuest);
     });
 }
 
 #[test]
 fn answers_of_every_size_arrive_whole() {
     of_each(|bed, variant| {
-        for guest in [Guest::Wasm, Guest::Js] {
-            let echo = bed.artifact("workloads/echo", guest);
-            for size in [0, 1, 65_536, 16 << 20] {
-                let bytes: Vec<u8> = (0..size).map(|n: usize| (n % 251) as u8).collect();
-                let mut request = bed.request(variant, guest, &echo, &bytes, &bytes, one_start());
-                request.target.limits.call_deadline_ms = 60_000;
-                bed.run(&request).expect_ok();
-            }
-        }
+        [Guest::Wasm, Guest::Js].into_iter().for_each(|guest| runtime::every_size(bed, variant, guest))
     });
 }
 
 #[test]
 fn a_canary_in_one_instance_is_not_found_in_the_next_thousand() {
     of_each(|bed, variant| {
-        let starts = if variant == "static" { 51 } else { 1_001 };
-        let mut request = telling(bed, variant, "plant a canary", "plant a canary");
-        request.visit = Visit::ColdStart { starts, warm: None };
-        let outcome = bed.run(&request).expect_ok();
-        assert_eq!(outcome.values(Experiment::ColdStart, "total").len(), starts as usize);
+        runtime::a_canary(bed, variant, if variant == "static" { 50 } else { 1_000 });
         let (_prepared, deployment) = deployed(bed, &telling(bed, variant, "", ""));
         let seed = || start(&*deployment).call(b"show a random seed", soon()).expect("a seed");
         assert_ne!(seed(), seed());
@@ -186,16 +133,9 @@ fn workerd_has_nothing_to_complain_of() {
 #[test]
 fn no_guest_reaches_a_network() {
     of_each(|bed, variant| {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.set_nonblocking(true).expect("a socket that does not wait");
-        let url = format!("http://{}/", listener.local_addr().expect("its address"));
-        let (_prepared, deployment) = deployed(bed, &telling(bed, variant, "", ""));
-        let mut instance = start(&*deployment);
-        instance.call(url.as_bytes(), soon()).expect("an answer");
-        // A connection would have been tried before the next answer.
-        instance.call(b"", soon()).expect("an answer");
-        assert_eq!(listener.accept().expect_err("nobody").kind(), ErrorKind::WouldBlock, "{variant}");
-        instance.stop(soon()).expect("stop");
+        let mut request = telling(bed, variant, "", "");
+        request.ctx.cache = Places::find().expect("a cache").cache;
+        runtime::no_network(&Workerd, &request);
     });
 }
 

@@ -1,8 +1,9 @@
 //! The contract of engines that run JS guests, whichever they are: through the runner ([`JsEngine`]), through the agent
-//! ([`agent`]), and side by side in one process ([`neighbours`]).
+//! ([`agent`]), side by side in one process ([`neighbours`]), and in other people's programs ([`runtime`]).
 
 pub mod agent;
 pub mod neighbours;
+pub mod runtime;
 
 use super::{TestBed, all_load, all_throughput, one_start, starts_and_calls};
 use crate::protocol::{BlockRequest, Visit};

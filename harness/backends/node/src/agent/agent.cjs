@@ -1,7 +1,7 @@
-// The agent that holds a JS guest in Node: the frame protocol (docs/FORMATS.md) and nothing else. It is started as any
-// agent is, with `--connect unix:PATH --guest PATH --frame BYTES`, and is told the protocol's version, `--protocol N`.
-// The deadline of a call is the host's, which ends the process: JavaScript cannot interrupt itself. So is the memory
-// limit, Node's own `--max-heap-size`.
+// The agent that holds a JS guest in Node or a runtime of its kind: the frame protocol (docs/FORMATS.md) and nothing
+// else. It is started as any agent is, with `--connect unix:PATH --guest PATH --frame BYTES`, and is told the protocol's
+// version, `--protocol N`. The deadline of a call is the host's, which ends the process: JavaScript cannot interrupt
+// itself. So is the memory limit, V8's own `--max-heap-size`.
 //
 // Without `--connect` it loads the guest and ends, which is how a compile cache is filled. In a snapshot the guest has
 // been evaluated already: bundle.cjs puts both into one script.
@@ -151,7 +151,8 @@ function main(args, loaded) {
     send(socket, UP, []);
     try {
       const handle = loaded ? handler(loaded) : await load(option("--guest"));
-      const hello = Buffer.from(`..js node ${process.version}`);
+      const { deno, node } = process.versions;
+      const hello = Buffer.from(`..js ${deno ? `deno ${deno}` : `node ${node}`}`);
       hello.writeUInt16LE(Number(option("--protocol")));
       serve(socket, handle, Number(option("--frame")));
       send(socket, HELLO, hello);

@@ -2,8 +2,9 @@
 //! no traits, no phases, no deadlines.
 
 use isobench_node::Node;
-use isobench_node::deployed::Deployed;
+use isobench_node::deployed::deployed;
 use isobench_node::program::Program;
+use isobench_node::script::Scripted;
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::overhead::{self, ByHand, Dialled};
 use isobench_runner::protocol::BlockRequest;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 struct Loop {
     package: AgentPackage,
-    deployed: Deployed,
+    deployed: Scripted,
     dialled: Dialled,
 }
 
@@ -32,7 +33,7 @@ impl ByHand for Loop {
 fn main() -> ExitCode {
     overhead::main(&Node, &|block: &BlockRequest| {
         let program = Program::find(&block.ctx.cache).expect("a Node");
-        let deployed = Deployed::new(&block.ctx, &block.target, &program).expect("a guest");
+        let deployed = deployed(&block.ctx, &block.target, &program).expect("a guest");
         let package = AgentPackage::of(&block.target, program.path, Some(deployed.guest.clone()));
         Box::new(Loop { package: package.expect("a package"), deployed, dialled: Dialled::new(block) })
     })

@@ -1,5 +1,5 @@
-// A guest that does what its request says, harm included. What is asked of no engine but of the process around it is
-// Node's own: `process` and `require` are there because nothing keeps a guest from them.
+// A guest that does what its request says, harm included. What is asked of the process around an engine, by `process`,
+// is there where nothing keeps a guest from it.
 
 const text = (bytes) => new TextDecoder().decode(bytes);
 const bytes = (text) => new TextEncoder().encode(text);
@@ -12,7 +12,7 @@ const acts = {
     throw new Error("as told");
   },
   "throw a trap"() {
-    throw { get message() { throw this; }, toString() { throw this; } };
+    throw { get message() { throw this; }, get stack() { throw this; }, toString() { throw this; } };
   },
   recurse: () => acts.recurse() + 1,
   "eat the heap"() {
@@ -29,7 +29,7 @@ const acts = {
   exit: () => process.exit(3),
   abort: () => process.abort(),
   kill: () => process.kill(process.pid, "SIGKILL"),
-  "throw later": () => void setTimeout(acts.throw),
+  "throw later": () => void Promise.reject(new Error("as told, later")),
   chatter: () => console.error("chatter ".repeat(1e5)),
   "leave a child"() {
     process.getBuiltinModule("node:child_process").spawn("sleep", ["600"], { stdio: "ignore" });
@@ -43,5 +43,7 @@ const acts = {
 };
 
 export function handle(request) {
-  return acts[text(request)]() ?? request;
+  const told = text(request);
+  if (told.startsWith("http:")) return void fetch(told).catch(() => {}) ?? request;
+  return acts[told]() ?? request;
 }
