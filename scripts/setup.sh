@@ -75,4 +75,5 @@ fi
 "$(dirname "$0")/../harness/backends/qemu/kernel/build.sh" ||
     say "no minimal guest kernel: qemu/boot-minimal will be absent"
 "$(dirname "$0")/node.sh" >/dev/null || say "no pinned Node: the node backend takes one on the path"
+"$(dirname "$0")/deno.sh" >/dev/null || say "no pinned Deno: the deno backend takes one on the path"
 "$(dirname "$0")/workerd.sh" >/dev/null || say "no workerd: the workerd backend will be absent"

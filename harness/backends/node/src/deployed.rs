@@ -25,7 +25,7 @@ pub fn deployed(ctx: &RunContext, target: &Target, program: &Program) -> Result<
     let (options, env) = match variant {
         Variant::Fresh => (vec![heap.clone(), text(agent.clone())], vec![]),
         Variant::CompileCache => {
-            (vec![heap.clone(), text(agent.clone())], vec![("NODE_COMPILE_CACHE", home.file("code"))])
+            (vec![heap.clone(), text(agent.clone())], vec![("NODE_COMPILE_CACHE", home.file("code").into())])
         }
         Variant::Snapshot => (vec![heap.clone(), "--snapshot-blob".into(), text(blob.clone()), "--".into()], vec![]),
     };

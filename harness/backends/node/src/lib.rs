@@ -6,8 +6,10 @@
 //! | [`program`] | which Node, and what it can do |
 //! | [`script`] | an agent that is a script, whichever runtime of Node's kind runs it |
 //! | [`deployed`](mod@deployed) | a guest as a variant starts it |
+//! | [`hand`] | the same by hand, which is what our overhead is measured against |
 
 pub mod deployed;
+pub mod hand;
 pub mod program;
 pub mod script;
 

@@ -7,6 +7,7 @@ use isobench_guest::frame::PROTOCOL_VERSION;
 use isobench_runner::agents::{AgentPackage, program_stamp};
 use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role};
 use isobench_runner::{Deadline, RunContext, Target};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,7 +29,7 @@ pub struct Scripted {
     /// The runtime's options, and what it runs where that is no snapshot. [`SOCKET`] in them is the instance's socket.
     pub options: Vec<String>,
     /// The runtime's environment beside the cookie.
-    pub env: Vec<(&'static str, PathBuf)>,
+    pub env: Vec<(&'static str, OsString)>,
 }
 
 impl Scripted {
@@ -42,7 +43,8 @@ impl Scripted {
 
     /// Tells it to load the guest and to end.
     pub fn tell_to_load(&self, command: &mut Command) {
-        self.set(command, "");
+        // An option may want a path to be one.
+        self.set(command, "/none");
         command.arg("--guest").arg(&self.guest);
     }
 

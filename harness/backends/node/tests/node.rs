@@ -97,7 +97,7 @@ fn a_guest_sees_nothing_of_the_environment_but_the_cookie() {
 #[test]
 fn whatever_ends_an_instance_or_its_runner_leaves_nothing() {
     of_each(|bed, variant| {
-        suite::stop_drop_and_death_of(&Node, &telling(bed, variant, "", ""));
+        suite::stop_drop_and_death_of(&Node, &telling(bed, variant, "", ""), b"leave a child");
         suite::a_runner_killed_during(bed, telling(bed, variant, "hang", ""), 2);
     });
 }

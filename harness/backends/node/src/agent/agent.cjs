@@ -47,8 +47,10 @@ async function load(path) {
   try {
     return handler(await import(pathToFileURL(path)));
   } catch (error) {
-    // What a module throws by itself may be one too; one that does not compile throws nothing else.
-    throw error instanceof SyntaxError ? new Fault("invalid_guest", thrown(error).message) : error;
+    // What a module throws by itself may be one too; one that does not compile throws nothing else. Deno, which reads a
+    // module before V8 does, says so in words.
+    const syntax = error instanceof SyntaxError || /^SyntaxError: /.test(error?.message);
+    throw syntax ? new Fault("invalid_guest", thrown(error).message) : error;
   }
 }
 
