@@ -22,6 +22,7 @@ pub mod suite;
 use crate::backend::{RunContext, Target};
 use crate::client::{Owner, Runner};
 use crate::guests::{self, Built};
+use crate::machine;
 use crate::place::Places;
 use crate::protocol::{BlockRequest, Density, OpenLoop, Series, Visit};
 use crate::reap;
@@ -36,6 +37,8 @@ use std::time::Duration;
 
 /// Longest wait for a block; far over every deadline inside one, so that it shows only where those fail.
 const BLOCK_DEADLINE: Duration = Duration::from_secs(120);
+/// The same on a machine that is emulated itself.
+const EMULATED_BLOCK_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Where the tests of one backend run: a runner program, a temporary folder for fixtures and state, and a cache that is
 /// kept between tests.
@@ -174,7 +177,7 @@ impl TestBed {
                 artifact: artifact.into(),
                 artifact_sha256: sha256_hex(&fs::read(artifact).expect("the artifact")),
                 limits: Limits::default(),
-                emulated: false,
+                emulated: machine::is_emulated(),
             },
             ctx,
             prepared: self.prepared.clone(),
@@ -187,7 +190,7 @@ impl TestBed {
 
     /// Runs a block and asserts that nothing of it is left.
     pub fn run(&self, request: &BlockRequest) -> Outcome {
-        self.run_within(request, BLOCK_DEADLINE)
+        self.run_within(request, if machine::is_emulated() { EMULATED_BLOCK_DEADLINE } else { BLOCK_DEADLINE })
     }
 
     /// The same with a deadline for the whole block, for one that is meant to hang.

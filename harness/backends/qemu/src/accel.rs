@@ -15,10 +15,12 @@ use std::time::Duration;
 /// The agent of the probe guest.
 pub const PROBE_AGENT: &str = "isobench-qemu-probe";
 
-/// Longest wait for the probe guest; under a working KVM it boots in half a second.
-const PROBE_DEADLINE: Duration = Duration::from_secs(5);
-/// The same on a machine that is emulated itself.
-const EMULATED_DEADLINE: Duration = Duration::from_secs(90);
+/// Longest wait for a probe guest; under a working KVM it boots in half a second.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How many times longer may take what runs under KVM on a machine that is emulated itself: it boots a probe guest in 2
+/// to 12 s.
+const EMULATED_TIMES: u32 = 10;
 
 /// What a probe found, kept per kernel, processor, host kernel and QEMU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,23 +39,28 @@ pub fn choose(ctx: &RunContext, machine: &Machine) -> (Accel, Option<String>) {
     if !agent.is_file() {
         return emulated(format!("{} is missing, `make build` builds it", agent.display()));
     }
-    match ask(ctx, &machine.kernel, &machine.qemu.version, || boots(ctx, machine, &agent)).failed {
+    match ask(ctx, &machine.kernel, &machine.qemu.version, "boot under KVM", || boots(ctx, machine, &agent)).failed {
         None => (Accel::Kvm, None),
         Some(why) => emulated(why),
     }
 }
 
-/// Whether a guest boots under KVM with this kernel and the VMM that `vmm` tells from all others: as `boots` finds, or
-/// as it found before.
-pub fn ask(ctx: &RunContext, kernel: &Kernel, vmm: &str, boots: impl FnOnce() -> Result<(), Fault>) -> Answer {
+/// Whether a probe guest does `what` (`boot under KVM`) with this kernel and the VMM that `vmm` tells from all others:
+/// as `probe` finds, or as it found before.
+pub fn ask(
+    ctx: &RunContext,
+    kernel: &Kernel,
+    vmm: &str,
+    what: &str,
+    probe: impl FnOnce() -> Result<(), Fault>,
+) -> Answer {
     let host = isobench_runner::machine::describe();
-    let facts = format!("{} {} {} {vmm}", kernel.sha256, host.cpu, host.kernel);
+    let facts = format!("{} {} {} {vmm} {what}", kernel.sha256, host.cpu, host.kernel);
     let path = ctx.cache.join("kvm").join(format!("{}.json", &sha256_hex(facts.as_bytes())[..32]));
     // Relative to the cache: the note goes into run.json, which people publish.
     let kept = path.strip_prefix(&ctx.cache).unwrap_or(&path).display();
-    let explained =
-        |why| format!("a probe guest did not boot under KVM ({why}); to ask again, remove {kept} in the cache");
-    Answer { failed: remembered(&path, boots).failed.map(explained) }
+    let explained = |why| format!("a probe guest did not {what} ({why}); to ask again, remove {kept} in the cache");
+    Answer { failed: remembered(&path, probe).failed.map(explained) }
 }
 
 /// The answer in the cache, or a new one that is kept there.
@@ -84,8 +91,12 @@ fn boots(ctx: &RunContext, machine: &Machine, agent: &Path) -> Result<(), Fault>
         frame_limit: 1 << 10,
     };
     fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
-    let allowed = if isobench_runner::machine::is_emulated() { EMULATED_DEADLINE } else { PROBE_DEADLINE };
-    Vm::start(&image, &mut Phases::new(), Deadline::after(allowed)).map(drop)
+    Vm::start(&image, &mut Phases::new(), within(PROBE_DEADLINE)).map(drop)
+}
+
+/// A deadline for a probe guest that is to take no longer on a real machine.
+pub fn within(limit: Duration) -> Deadline {
+    Deadline::after(if isobench_runner::machine::is_emulated() { limit * EMULATED_TIMES } else { limit })
 }
 
 #[cfg(test)]

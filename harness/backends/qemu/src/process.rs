@@ -3,7 +3,7 @@
 use crate::control::{self, Control};
 use crate::machine::{Beginning, Parts};
 use crate::vm::Image;
-use crate::vmm::{LOG_LIMIT, Vmm};
+use crate::vmm::{Log, Vmm};
 use isobench_core::{Fault, FaultKind};
 use isobench_runner::Deadline;
 use std::io;
@@ -37,7 +37,7 @@ impl Qemu {
         // It is to find open its end of the control socket, and the file of its memory or its state.
         let kept = [Some(theirs_number), beginning.inherited()];
         let keep = move || kept.into_iter().flatten().try_for_each(control::keep_open);
-        Ok(Qemu { vmm: Vmm::spawn("QEMU", &mut command, log, LOG_LIMIT, keep)?, control })
+        Ok(Qemu { vmm: Vmm::spawn("QEMU", &mut command, Log::Named(log), keep)?, control })
     }
 
     /// The fault of QMP that did not do what it was asked to.

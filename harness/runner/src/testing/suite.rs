@@ -25,7 +25,9 @@ pub fn telling(bed: &TestBed, variant: &str, what: &str, answer: &str) -> BlockR
     let guest = misbehaving(bed);
     let mut request = bed.request(variant, Guest::Native, &guest, what.as_bytes(), answer.as_bytes(), one_start());
     // What does not hang gets a deadline far off: the answer must not come from it.
-    request.target.limits.call_deadline_ms = if what == "hang" { 500 } else { 60_000 };
+    let limits = &mut request.target.limits;
+    limits.call_deadline_ms = if what == "hang" { 500 } else { 60_000 };
+    limits.emulated_call_deadline_ms = limits.call_deadline_ms;
     request
 }
 
@@ -160,6 +162,7 @@ pub fn a_killed_runner(bed: &TestBed, variant: &str, processes: usize) {
 /// The same with a request of one's own, which is to hang.
 pub fn a_runner_killed_during(bed: &TestBed, mut request: BlockRequest, processes: usize) {
     request.target.limits.call_deadline_ms = 60_000;
+    request.target.limits.emulated_call_deadline_ms = 60_000;
     let state = request.ctx.state.clone();
     let killer = std::thread::spawn(move || {
         let pids = loop {
