@@ -74,7 +74,7 @@ mount -t virtiofs -o ro host /host && mount -t tmpfs tmpfs /rw && mkdir /rw/up /
 for folder in dev proc sys; do mount --bind /$folder /merged/$folder; done
 mount -t tmpfs tmpfs /merged/tmp
 mkdir -p /merged/dev/shm && mount -t tmpfs tmpfs /merged/dev/shm
-mkdir -p /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /merged/sys/fs/cgroup
 ls -l /dev/kvm
 cp /command /merged/tmp/command
 # Through a pipe, so that no progress bar draws on the console; the status must cross it.
