@@ -6,6 +6,7 @@
 //! | [`variant`] | the ways to a running machine |
 //! | [`machine`] | Firecracker and kernel, found; whether a guest boots |
 //! | [`api`], [`client`] | what Firecracker is asked, and how |
+//! | [`jail`] | what a platform runs Firecracker in |
 //! | [`vm`] | one running instance; saved ones |
 //! | [`uffd`] | a restored machine's memory, page by page |
 //!
@@ -13,6 +14,7 @@
 
 pub mod api;
 pub mod client;
+pub mod jail;
 pub mod machine;
 pub mod uffd;
 pub mod variant;
@@ -21,8 +23,11 @@ pub mod vm;
 use isobench_core::{Availability, Description, Fault, FaultKind, Model};
 use isobench_qemu::paused::Ahead;
 use isobench_qemu::saved::Saved;
+use isobench_runner::containers;
 use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
+use jail::CGROUP;
 use machine::Machine;
+use std::path::PathBuf;
 use std::sync::Arc;
 use uffd::Memory;
 use variant::Variant;
@@ -49,7 +54,7 @@ impl Backend for Firecracker {
         match Machine::find(ctx) {
             Err(missing) => Availability::unavailable(missing.reason, missing.remedy),
             Ok(machine) => {
-                let absent = machine.absent();
+                let absent = machine.absent(ctx);
                 let Machine { version, kernel, .. } = machine;
                 let versions = [
                     ("firecracker", version),
@@ -77,11 +82,27 @@ impl Backend for Firecracker {
             .map_err(|e| Fault::new(FaultKind::Internal, format!("what `prepare` wrote down: {e}")))?;
         Ok(Box::new(Ready(machine)))
     }
+
+    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {
+        reap()
+    }
+}
+
+/// Ends jailed machines of runners that are gone. Their environment is empty, so it is their cgroups that lead to them.
+fn reap() -> Vec<String> {
+    containers::reap("firecracker", CGROUP)
 }
 
 /// A machine that can be deployed to.
 #[derive(Debug)]
 struct Ready(Machine);
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        // In the owner process, at the end of the run.
+        reap();
+    }
+}
 
 impl Prepared for Ready {
     fn record(&self) -> serde_json::Value {
@@ -94,6 +115,10 @@ impl Prepared for Ready {
         let saved = || Vm::saved(ctx, &image, Deadline::after(allowed));
         Ok(Box::new(match Variant::named(&target.variant)? {
             Variant::Boot => Deployed::Booted(image),
+            Variant::Jailer => {
+                reap();
+                Deployed::Booted(self.0.jailed(ctx, image)?)
+            }
             Variant::Restore => {
                 let saved = saved()?;
                 Deployed::Restored { image, saved, pages: None }

@@ -1,17 +1,19 @@
 //! What every microVM of a run shares: the installed Firecracker and the guest's kernel. And whether one boots here.
 
+use crate::jail::{Jailer, Jails};
 use crate::uffd;
 use crate::variant::Variant;
 use crate::vm::{Image, Vm};
 use isobench_core::{Fault, sha256_hex};
-use isobench_qemu::accel::{self, PROBE_AGENT};
+use isobench_qemu::accel::{self, PROBE_AGENT, PROBE_DEADLINE};
 use isobench_qemu::initramfs::{self, GUEST_FILE, Root};
 use isobench_qemu::kernel::{Kernel, Missing};
 use isobench_qemu::machine::memory_mib;
 use isobench_qemu::minimal;
+use isobench_qemu::paused::Standing;
 use isobench_runner::agents::{self, AgentPackage};
 use isobench_runner::place::installed;
-use isobench_runner::{Deadline, Phases, RunContext, Target};
+use isobench_runner::{Phases, RunContext, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,8 +37,8 @@ const VERSION_PREFIX: &str = "Firecracker v";
 /// Longest wait for `--version`.
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Longest wait for the probe guest; one boots in half a second.
-const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for a machine that stood still to answer; it takes milliseconds.
+const RESUME_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The port of the host that agents dial.
 pub const PORT: u32 = 52;
@@ -56,6 +58,8 @@ pub struct Machine {
     pub version: String,
     /// The guest's kernel.
     pub kernel: Kernel,
+    /// The jailer, or why none can be used.
+    pub jailer: Result<Jailer, String>,
 }
 
 impl Machine {
@@ -72,9 +76,9 @@ impl Machine {
         }
         let (program, version) = find_program()?;
         let kernel = Kernel::named(ctx, &VSOCK_MODULES).unwrap_or_else(|| minimal::find(ctx))?;
-        let machine = Machine { program, version, kernel };
-        let stamp = agents::program_stamp(&machine.program).map_err(|fault| Missing::new(fault.message, REMEDY))?;
-        match accel::ask(ctx, &machine.kernel, &stamp, || machine.boots(ctx)).failed {
+        let jailer = Jailer::find(ctx, &program, &version);
+        let machine = Machine { program, version, kernel, jailer };
+        match machine.ask(ctx, "boot under KVM", || machine.booted(ctx).map(drop)) {
             None => Ok(machine),
             Some(why) => Err(Missing::new(
                 why,
@@ -85,17 +89,40 @@ impl Machine {
     }
 
     /// The variants that cannot be run, and why.
-    pub fn absent(&self) -> BTreeMap<String, String> {
-        let saved = Variant::ALL.into_iter().filter(|variant| variant.is_saved());
-        let why = |variant: &Variant| match variant {
-            _ if !tells_of_resets(&self.version) => Some(format!(
-                "Firecracker {} does not tell a restored guest that its connections are gone: 1.10 does",
-                self.version
-            )),
-            Variant::RestoreUffd => uffd::missing(),
-            _ => None,
+    pub fn absent(&self, ctx: &RunContext) -> BTreeMap<String, String> {
+        let unheard = || {
+            (!tells_of_resets(&self.version)).then(|| {
+                let version = &self.version;
+                format!("Firecracker {version} does not tell a restored guest that its connections are gone: 1.10 does")
+            })
         };
-        saved.filter_map(|variant| Some((variant.name().into(), why(&variant)?))).collect()
+        let why = |variant: &Variant| match variant {
+            Variant::Boot => None,
+            Variant::Jailer => self.jailer.clone().err(),
+            Variant::Restore => unheard(),
+            Variant::RestoreUffd => unheard().or_else(uffd::missing),
+            Variant::Paused => self.deaf(ctx),
+        };
+        Variant::ALL.into_iter().filter_map(|variant| Some((variant.name().into(), why(&variant)?))).collect()
+    }
+
+    /// Why a machine that stood still does not hear its host, if so.
+    fn deaf(&self, ctx: &RunContext) -> Option<String> {
+        let why = self.ask(ctx, "hear its host after it stood still", || {
+            let mut vm = self.booted(ctx)?;
+            vm.pause(accel::within(RESUME_DEADLINE))?;
+            vm.resume(&mut Phases::new(), accel::within(RESUME_DEADLINE))
+        })?;
+        let known = "https://github.com/firecracker-microvm/firecracker/pull/6100";
+        Some(format!("{why}. So it is with Firecracker 1.16.0 and 1.16.1 ({known}), not with those before"))
+    }
+
+    /// Why a probe guest does not do `what`, as `probe` finds or found before.
+    fn ask(&self, ctx: &RunContext, what: &str, probe: impl FnOnce() -> Result<(), Fault>) -> Option<String> {
+        match agents::program_stamp(&self.program) {
+            Ok(stamp) => accel::ask(ctx, &self.kernel, &stamp, what, probe).failed,
+            Err(fault) => Some(fault.message),
+        }
     }
 
     /// What `target`'s instances are started from.
@@ -129,20 +156,31 @@ impl Machine {
             machine: self.clone(),
             memory_mib: memory_mib(memory, bytes),
             initramfs,
+            jails: None,
             state: ctx.state.clone(),
             frame_limit,
         })
     }
 
-    /// Boots the probe guest.
-    fn boots(&self, ctx: &RunContext) -> Result<(), Fault> {
+    /// The same in jails.
+    ///
+    /// # Errors
+    /// There is no jailer, or what jails are made of cannot be made.
+    pub fn jailed(&self, ctx: &RunContext, image: Image) -> Result<Image, Fault> {
+        let jailer = self.jailer.clone().map_err(Fault::backend)?;
+        let jails = Jails::new(ctx, jailer, &image.machine.kernel.image, &image.initramfs)?;
+        Ok(Image { jails: Some(jails), ..image })
+    }
+
+    /// The probe guest, booted.
+    fn booted(&self, ctx: &RunContext) -> Result<Vm, Fault> {
         let agent = ctx.programs.join(PROBE_AGENT);
         let bytes = fs::read(&agent)
             .map_err(|e| Fault::backend(format!("{}: {e}; `make build` builds it", agent.display())))?;
         let args = ["--connect".to_string(), format!("vsock:{PORT}")];
         let image = self.image_of(ctx, &agent, None, &args, &sha256_hex(&bytes), 0, 1 << 10)?;
         fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
-        Vm::start(&image, &mut Phases::new(), Deadline::after(PROBE_DEADLINE)).map(drop)
+        Vm::start(&image, &mut Phases::new(), accel::within(PROBE_DEADLINE))
     }
 }
 

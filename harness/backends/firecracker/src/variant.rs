@@ -7,6 +7,8 @@ use isobench_core::{Fault, Guest, VariantInfo};
 pub enum Variant {
     /// A kernel boots.
     Boot,
+    /// The same in a jail, as on a platform.
+    Jailer,
     /// A machine that was saved after its hello is restored, its memory mapped from a file.
     Restore,
     /// The same, its memory brought page by page by this harness.
@@ -17,7 +19,8 @@ pub enum Variant {
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Variant; 4] = [Variant::Boot, Variant::Restore, Variant::RestoreUffd, Variant::Paused];
+    pub const ALL: [Variant; 5] =
+        [Variant::Boot, Variant::Jailer, Variant::Restore, Variant::RestoreUffd, Variant::Paused];
 
     /// The variant of that name.
     ///
@@ -35,15 +38,11 @@ impl Variant {
     pub fn name(self) -> &'static str {
         match self {
             Variant::Boot => "boot",
+            Variant::Jailer => "jailer",
             Variant::Restore => "restore",
             Variant::RestoreUffd => "restore-uffd",
             Variant::Paused => "paused",
         }
-    }
-
-    /// Whether it starts from a saved machine.
-    pub fn is_saved(self) -> bool {
-        matches!(self, Variant::Restore | Variant::RestoreUffd)
     }
 
     /// What it is, for the report.
@@ -53,6 +52,12 @@ impl Variant {
                     kernel's random numbers nor the time, which `load` renews";
         let (prepared, shared) = match self {
             Variant::Boot => ("kernel (built for such machines) and root file system, in the page cache", alone),
+            Variant::Jailer => (
+                "kernel (built for such machines), root file system and Firecracker, in the page cache: the start \
+                 makes the jail",
+                "nothing: a kernel of its own in a process with a user, root folder, cgroup and PID namespace of its \
+                 own",
+            ),
             Variant::Restore => {
                 ("a machine booted as in `boot`, its guest loaded, saved: its memory in the page cache", copy)
             }

@@ -5,17 +5,17 @@ use crate::api::{
     SnapshotType, State, Vm as VmState, Vsock,
 };
 use crate::client::{Api, ApiError};
+use crate::jail::{self, Jail, Jails};
 use crate::machine::{Machine, PORT};
 use crate::uffd::{Memory as Pages, Pager};
 use isobench_core::{Fault, FaultKind, sha256_hex};
 use isobench_guest::frame::Memory;
 use isobench_qemu::paused::Standing;
 use isobench_qemu::saved::{MEMORY, STATE, Saved, copy};
-use isobench_qemu::vmm::{LOG_LIMIT, Vmm};
+use isobench_qemu::vmm::{Log, Vmm};
 use isobench_runner::channel::{Channel, Listener};
-use isobench_runner::{Attribution, Deadline, Instance, Phases, RunContext, machine};
+use isobench_runner::{Attribution, Deadline, Instance, Phases, RunContext, cgroup, machine};
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -29,14 +29,10 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// machine that is restored, each in its own.
 const API: &str = "api";
 const VSOCK: &str = "vsock";
-const LOG: &str = "log";
 const PAGES: &str = "pages";
 
 /// The guest's own number on its vsock. 0 to 2 mean others.
 const GUEST_CID: u32 = 3;
-
-/// What a saved machine may write into one file beside its memory, in bytes: everything else is some 20 KB.
-const STATE_LIMIT: u64 = 16 << 20;
 
 /// Longest wait for Firecracker to write a machine.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
@@ -60,6 +56,8 @@ pub struct Image {
     pub memory_mib: u64,
     /// The root file system.
     pub initramfs: PathBuf,
+    /// What Firecracker is jailed in, if it is.
+    pub jails: Option<Jails>,
     /// The folder that machines' folders are made in.
     pub state: PathBuf,
     /// The longest frame taken in.
@@ -85,6 +83,7 @@ struct Process {
     pager: Option<Pager>,
     api: Option<Api>,
     listener: Listener,
+    jail: Option<Jail>,
     home: Home,
 }
 
@@ -96,27 +95,21 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Boots a machine to its agent's hello. `create.spawn` ends when Firecracker's API is there, `create.configure`
-    /// when it has been told what to make, `create.start` when it says that it runs, `boot` at the agent's `up`.
+    /// Boots a machine to its agent's hello. `create.jail` ends when the jailer does, if there is one, `create.spawn`
+    /// when Firecracker's API is there, `create.configure` when it has been told what to make, `create.start` when it
+    /// says that it runs, `boot` at the agent's `up`.
     ///
     /// # Errors
     /// The fault of a machine that does not come up.
     pub fn start(image: &Image, phases: &mut Phases, deadline: Deadline) -> Result<Vm, Fault> {
-        Vm::boot(image, LOG_LIMIT, phases, deadline)
-    }
-
-    fn boot(image: &Image, file_limit: u64, phases: &mut Phases, deadline: Deadline) -> Result<Vm, Fault> {
-        let mut process = Process::spawn(image, file_limit, deadline)?;
-        phases.end("create.spawn");
+        let mut process = Process::spawn(image, phases, deadline)?;
+        let (kernel, root) = match image.jails {
+            None => (image.machine.kernel.image.as_path(), image.initramfs.as_path()),
+            Some(_) => (Path::new(jail::KERNEL), Path::new(jail::ROOT)),
+        };
         process.send(&MachineConfig { vcpu_count: 1, mem_size_mib: image.memory_mib }, deadline)?;
-        process.send(
-            &BootSource {
-                kernel_image_path: &image.machine.kernel.image,
-                initrd_path: &image.initramfs,
-                boot_args: COMMAND_LINE,
-            },
-            deadline,
-        )?;
+        process
+            .send(&BootSource { kernel_image_path: kernel, initrd_path: root, boot_args: COMMAND_LINE }, deadline)?;
         process.send(&Vsock { guest_cid: GUEST_CID, uds_path: VSOCK }, deadline)?;
         phases.end("create.configure");
         process.send(&Action { action_type: ActionType::InstanceStart }, deadline)?;
@@ -138,8 +131,7 @@ impl Vm {
         phases: &mut Phases,
         deadline: Deadline,
     ) -> Result<Vm, Fault> {
-        let mut process = Process::spawn(image, LOG_LIMIT, deadline)?;
-        phases.end("create.spawn");
+        let mut process = Process::spawn(image, phases, deadline)?;
         let mut mem_backend = MemoryBackend { backend_type: BackendType::File, backend_path: &saved.memory };
         if let Some(pages) = pages {
             process.pager = Some(Pager::listen(&process.home.0.join(PAGES), pages)?);
@@ -166,23 +158,36 @@ impl Vm {
 }
 
 impl Process {
-    /// Starts Firecracker and waits until its API answers. No file that it writes may have more than `file_limit`
-    /// bytes.
-    fn spawn(image: &Image, file_limit: u64, deadline: Deadline) -> Result<Process, Fault> {
+    /// Starts Firecracker and waits until its API answers.
+    fn spawn(image: &Image, phases: &mut Phases, deadline: Deadline) -> Result<Process, Fault> {
         let home = Home(image.state.join(format!("vm{}", NEXT.fetch_add(1, Ordering::Relaxed))));
-        let failed = |e: io::Error| Fault::backend(format!("{}: {e}", home.0.display()));
-        fs::create_dir(&home.0).map_err(failed)?;
-        let listener = Listener::bind(home.0.join(format!("{VSOCK}_{PORT}")))?;
-        let mut command = Command::new(&image.machine.program);
-        // What it logs shares the file with the guest's console, and would push that out.
-        command.args(["--api-sock", API, "--level", "Error"]).current_dir(&home.0);
-        let mut vmm = Vmm::spawn("Firecracker", &mut command, home.0.join(LOG), file_limit, || Ok(()))?;
-        let api = Api::connect(&home.0.join(API), deadline, || vmm.alive())?;
-        let mut process = Process { vmm, pager: None, api, listener, home };
-        match process.api {
-            Some(_) => Ok(process),
-            None => Err(process.explain(Fault::new(FaultKind::NoHello, deadline.fault("Firecracker's API").message))),
+        fs::create_dir(&home.0).map_err(|e| Fault::backend(format!("{}: {e}", home.0.display())))?;
+        let jail = image.jails.as_ref().map(|jails| jails.make(&home.0)).transpose()?;
+        // Where it runs: what it names is relative to it.
+        let place = jail.as_ref().map_or(&home.0, |jail| &jail.root).clone();
+        let listener = Listener::bind(place.join(format!("{VSOCK}_{PORT}")))?;
+        // What it logs shares a file with the guest's console, and would push that out.
+        let arguments = ["--api-sock", API, "--level", "Error"];
+        let mut vmm = match (&image.jails, &jail) {
+            (Some(jails), Some(jail)) => {
+                jail.give(listener.path())?;
+                let vmm = jails.spawn(jail, &home.0, &arguments, image.memory_mib << 20, deadline)?;
+                phases.end("create.jail");
+                vmm
+            }
+            _ => {
+                let mut command = Command::new(&image.machine.program);
+                command.args(arguments).current_dir(&place);
+                Vmm::spawn("Firecracker", &mut command, Log::sealed()?, || Ok(()))?
+            }
+        };
+        let api = Api::connect(&place.join(API), deadline, || vmm.alive())?;
+        let mut process = Process { vmm, pager: None, api, listener, jail, home };
+        if process.api.is_none() {
+            return Err(process.explain(Fault::new(FaultKind::NoHello, deadline.fault("Firecracker's API").message)));
         }
+        phases.end("create.spawn");
+        Ok(process)
     }
 
     /// Asks Firecracker for something.
@@ -254,7 +259,8 @@ impl Instance for Vm {
     }
 
     fn footprint(&self) -> Attribution {
-        Attribution::process(self.process.vmm.id())
+        let memory = self.process.jail.as_ref().and_then(|jail| cgroup::memory_folder(&jail.cgroup()));
+        Attribution { cgroups: memory.into_iter().collect(), ..Attribution::process(self.process.vmm.id()) }
     }
 
     fn own_memory(&mut self, deadline: Deadline) -> Result<Option<Memory>, Fault> {
@@ -269,7 +275,7 @@ impl Instance for Vm {
 
 /// What a saved machine depends on.
 fn key(image: &Image) -> String {
-    let Machine { program, version, kernel } = &image.machine;
+    let Machine { program, version, kernel, .. } = &image.machine;
     let facts = [
         format!("firecracker {LAYOUT} {version} {}", program.display()),
         kernel.sha256.clone(),
@@ -282,8 +288,7 @@ fn key(image: &Image) -> String {
 
 /// Boots a machine and saves it into `dir`.
 fn save(image: &Image, dir: &Path, deadline: Deadline) -> Result<(), Fault> {
-    let file_limit = (image.memory_mib << 20) + STATE_LIMIT;
-    let mut vm = Vm::boot(image, file_limit, &mut Phases::new(), deadline)?;
+    let mut vm = Vm::start(image, &mut Phases::new(), deadline)?;
     vm.pause(deadline)?;
     let full = dir.join("full");
     let request =

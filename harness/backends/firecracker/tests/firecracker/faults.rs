@@ -2,12 +2,13 @@
 
 use super::{echo, fake_bed, of_each, one};
 use isobench_core::{FaultKind, Guest};
-use isobench_runner::Deadline;
-use isobench_runner::protocol::BlockRequest;
+use isobench_firecracker::jail::CGROUP;
+use isobench_runner::protocol::{BlockRequest, CleanRequest};
 use isobench_runner::reap;
 use isobench_runner::testing::{Outcome, TestBed, one_start, suite};
+use isobench_runner::{Deadline, cgroup};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ fn a_guest_that_misbehaves_is_named() {
             let message = &outcome.expect_fault(kind).message;
             assert!(message.contains(reason), "{variant}, {what}: {message}");
         }
+        // More than the log of a console may have.
+        bed.run(&suite::telling(bed, variant, "chatter", "chatter")).expect_ok();
     });
 }
 
@@ -111,6 +114,7 @@ fn a_firecracker_that_never_comes_and_a_guest_that_is_none_have_names() {
         ("boot", "guest:garbage", BadFrame, "unknown kind 255"),
         ("boot", "guest:leave", ChannelClosed, "the agent closed the channel"),
         ("boot", "guest:panic", ChannelClosed, "Kernel panic - not syncing: as told"),
+        ("paused", "guest:deaf", NoHello, "the machine is Running"),
         // Where the machine is booted ahead it is the deployment that fails.
         ("paused", "guest:panic", ChannelClosed, "deploy"),
     ];
@@ -159,19 +163,15 @@ fn a_firecracker_killed_in_mid_call_is_named_and_leaves_nothing() {
         // A machine that is to be saved is saved here.
         bed.run(&suite::telling(bed, variant, "fine", "fine")).expect_ok();
         let mut block = suite::telling(bed, variant, "hang", "");
-        block.target.limits.call_deadline_ms = 60_000;
+        let limits = &mut block.target.limits;
+        (limits.call_deadline_ms, limits.emulated_call_deadline_ms) = (60_000, 60_000);
         let state = block.ctx.state.clone();
         let killer = std::thread::spawn(move || {
-            let deadline = Deadline::after(Duration::from_secs(60));
-            while !deadline.passed() {
-                if let Some(vmm) = reap::with_cookie(&state).into_iter().find(|&pid| is_vmm(pid)) {
-                    // A start takes less, the call then hangs; where it takes more, the start is what is hit.
-                    std::thread::sleep(Duration::from_millis(700));
-                    // SAFETY: a signal to a process that is ours by its cookie.
-                    unsafe { libc::kill(vmm as i32, libc::SIGKILL) };
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(5));
+            if let Some(vmm) = vmm_of(&state) {
+                // A start takes less, the call then hangs; where it takes more, the start is what is hit.
+                std::thread::sleep(Duration::from_millis(700));
+                // SAFETY: a signal to a process that is ours by its cookie.
+                unsafe { libc::kill(vmm as i32, libc::SIGKILL) };
             }
         });
         let outcome = bed.run(&block);
@@ -179,6 +179,43 @@ fn a_firecracker_killed_in_mid_call_is_named_and_leaves_nothing() {
         let message = &outcome.expect_fault(BackendFailed).message;
         assert!(message.contains("Firecracker was killed by signal 9"), "{variant}: {message}");
     });
+}
+
+/// The Firecracker of a block, once it is there. A jailed one has no cookie, but a parent that has.
+fn vmm_of(state: &Path) -> Option<u32> {
+    let deadline = Deadline::after(Duration::from_secs(60));
+    while !deadline.passed() {
+        let ours = reap::with_cookie(state);
+        let pids =
+            fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let of_ours = |pid: u32| ours.contains(&pid) || reap::parent(pid).is_some_and(|parent| ours.contains(&parent));
+        if let Some(vmm) = pids.into_iter().find(|&pid| is_vmm(pid) && of_ours(pid)) {
+            return Some(vmm);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+/// A runner that is killed while its jailed machine hangs: nothing leads to that but its cgroup, and a clean ends it.
+pub fn a_killed_runner_of_a_jail(bed: &TestBed) {
+    let mut block = suite::telling(bed, "jailer", "hang", "");
+    let limits = &mut block.target.limits;
+    (limits.call_deadline_ms, limits.emulated_call_deadline_ms) = (60_000, 60_000);
+    let state = block.ctx.state.clone();
+    let killer = std::thread::spawn(move || {
+        vmm_of(&state).expect("a machine");
+        std::thread::sleep(Duration::from_millis(700));
+        let runner = reap::with_cookie(&state).into_iter().min().expect("the runner");
+        // SAFETY: a signal to a process that is ours by its cookie.
+        unsafe { libc::kill(runner as i32, libc::SIGKILL) };
+    });
+    bed.run(&block).expect_fault(FaultKind::RunnerDied);
+    killer.join().expect("the killer");
+    assert_eq!(cgroup::gone_owners(CGROUP).len(), 1, "the cgroups of one runner");
+    let cleaned = bed.runner.clean(&CleanRequest { ctx: bed.context(), dead: Vec::new() }).expect("a clean");
+    assert!(cleaned.len() == 1 && cleaned[0].contains("the cgroups of a runner that is gone"), "{cleaned:?}");
+    assert!(cgroup::gone_owners(CGROUP).is_empty());
 }
 
 /// By its name, of which the kernel keeps 15 bytes.
@@ -229,6 +266,12 @@ fn what_is_missing_makes_the_backend_unavailable_with_a_reason_and_a_remedy() {
     let fake = [("ISOBENCH_FIRECRACKER", super::FAKE), ("ISOBENCH_KERNEL", kernel.to_str().unwrap())];
     let refusing = [&fake[..], &[("ISOBENCH_FAKE_FAULT", "PUT /actions:refuse")]].concat();
     says(&refusing, &["a probe guest did not boot under KVM", "refused as told", "nested virtualisation"]);
+    // One that gives a guest nothing any more that has stood still: it has the others.
+    let kernel = bed.write("deaf", [super::KERNEL, b" of which one is deaf"].concat());
+    let answer =
+        probed(&bed, &[fake[0], ("ISOBENCH_KERNEL", kernel.to_str().unwrap()), ("ISOBENCH_FAKE_FAULT", "guest:deaf")]);
+    assert!(answer.contains(r#""state":"available""#), "{answer}");
+    assert!(answer.contains("did not hear its host after it stood still"), "{answer}");
     // It is not asked again.
     says(&fake, &["a probe guest did not boot under KVM", "refused as told", "to ask again, remove kvm/"]);
 }
