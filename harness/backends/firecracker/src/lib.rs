@@ -99,7 +99,7 @@ struct Ready(Machine);
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        // In the owner process, at the end of the run.
+        // At the end of the run in its owner, and of each block.
         reap();
     }
 }
