@@ -17,8 +17,11 @@ pub trait Backend: Send + Sync {
     /// guest); answers that cost much are cached in `ctx.cache`.
     fn probe(&self, ctx: &RunContext) -> Availability;
 
-    /// Once per run, in the owner process: what all cells share. Dropping the answer takes it down again.
-    fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault>;
+    /// Once per run, in the owner process: what all cells share. Dropping the answer takes it down again. Where cells
+    /// share nothing it is what a block opens.
+    fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
+        self.open(ctx, &serde_json::Value::Null)
+    }
 
     /// What [`Prepared::record`] wrote down, opened in a block's runner process.
     fn open(&self, ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault>;

@@ -48,10 +48,6 @@ impl Backend for Bwrap {
         probe::probe(ctx)
     }
 
-    fn prepare(&self, _ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        Ok(Box::new(Opened))
-    }
-
     fn open(&self, _ctx: &RunContext, _record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         Ok(Box::new(Opened))
     }

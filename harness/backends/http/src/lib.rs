@@ -141,10 +141,6 @@ impl Backend for Http {
         Availability::Available { versions: BTreeMap::new(), emulated: false, notes: vec![note.into()], absent }
     }
 
-    fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        Ok(Box::new(Opened(self.0.clone())))
-    }
-
     fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         Ok(Box::new(Opened(self.0.clone())))
     }

@@ -80,10 +80,6 @@ impl Backend for Lxc {
         probe::probe(ctx)
     }
 
-    fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        Ok(Box::new(NOTHING))
-    }
-
     fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         // What a killed runner left would share the machine with this block.
         reap();

@@ -59,10 +59,6 @@ impl Backend for Process {
         }
     }
 
-    fn prepare(&self, _ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        Ok(Box::new(Opened))
-    }
-
     fn open(&self, _ctx: &RunContext, _record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         Ok(Box::new(Opened))
     }

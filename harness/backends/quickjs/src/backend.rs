@@ -37,10 +37,6 @@ impl Backend for QuickJs {
         }
     }
 
-    fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        Ok(Box::new(Ready))
-    }
-
     fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         Ok(Box::new(Ready))
     }

@@ -116,10 +116,6 @@ impl Backend for Workerd {
         }
     }
 
-    fn prepare(&self, _: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        Ok(Box::new(Opened))
-    }
-
     fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         Ok(Box::new(Opened))
     }
