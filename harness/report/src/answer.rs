@@ -194,19 +194,19 @@ fn emulated(table: &Table, lead: Option<Guest>) -> Option<String> {
 }
 
 fn flagged(table: &Table) -> Vec<String> {
-    let with = |flag: Flag| {
-        let rows = table.rows.iter().filter(|row| row.cell.has(flag));
-        rows.map(|row| format!("`{}` {}", row.name(), row.guest_on_engine())).collect::<Vec<String>>()
-    };
-    let said = |flag, what: &str| {
-        let rows = with(flag);
-        if rows.is_empty() { None } else { Some(format!("{what}: {}.", list(&rows))) }
-    };
-    [said(Flag::Noisy, "Noisy, so read the spread before the number"), unsettled(table)]
-        .into_iter()
-        .flatten()
-        .chain(few_blocks(table))
-        .collect()
+    [noisy(table), unsettled(table)].into_iter().flatten().chain(few_blocks(table)).collect()
+}
+
+fn noisy(table: &Table) -> Option<String> {
+    let rows = table.rows.iter().filter(|row| row.cell.has(Flag::Noisy));
+    let rows: Vec<String> = rows.map(|row| format!("`{}` {}", row.name(), row.guest_on_engine())).collect();
+    match rows.len() {
+        0 => None,
+        all if all > 1 && all == table.rows.len() => {
+            Some("Every row is noisy: read the spread before the number, or run again on a quiet machine.".into())
+        }
+        _ => Some(format!("Noisy, so read the spread before the number: {}.", list(&rows))),
+    }
 }
 
 /// Cells whose warm calls no single number describes, with two.

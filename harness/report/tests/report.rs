@@ -73,6 +73,16 @@ fn the_first_sentence_answers_with_one_workload_and_one_guest() {
 }
 
 #[test]
+fn where_every_row_is_noisy_none_is_named() {
+    let (run, records) = fixture::run(1);
+    let mut summary = summarise(&run, records);
+    summary.cells.iter_mut().for_each(|cell| cell.flags.push(Flag::Noisy));
+    let html = Html::parse_document(&page(&run, &summary, &options()));
+    let caveats = text(all(&html, ".caveats")[0]);
+    assert!(caveats.contains("Every row is noisy") && !caveats.contains("Noisy, so"), "{caveats}");
+}
+
+#[test]
 fn an_unsettled_cell_shows_both_halves_and_a_disturbed_block_is_counted() {
     let (run, records) = fixture::run(1);
     let html = rendered(&run, records);

@@ -100,7 +100,7 @@ svg.axis circle { fill: var(--ink); stroke: var(--ink); stroke-width: 2; } svg.a
   main { padding: 20px 15px 48px; }
   h1 { font-size: 24px; } h2 { font-size: 19px; margin-top: 44px; }
   .answer p.lead { font-size: 17px; }
-  th, td { padding: 7px 8px; }
+  th, td { padding: 7px 8px; } .headline td.text { min-width: 34em; max-width: 44em; }
   .headline .wide { display: none; } small.compact { display: block; margin: 2px 0 0 17px; }
   .plot.wide { display: none; } .plot.narrow { display: block; max-width: 480px; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; }
