@@ -7,7 +7,8 @@ use isobench_core::run::{Order, RunFile};
 use isobench_core::store::RunDir;
 use isobench_core::words::Flag;
 use isobench_report::html::{IndexEntry, PageOptions, index, page};
-use isobench_stats::{Accumulator, Summary};
+use isobench_stats::summary::Flagged;
+use isobench_stats::{Accumulator, Summary, Verdict};
 use scraper::{ElementRef, Html, Selector};
 use std::path::Path;
 
@@ -76,7 +77,8 @@ fn the_first_sentence_answers_with_one_workload_and_one_guest() {
 fn where_every_row_is_noisy_none_is_named() {
     let (run, records) = fixture::run(1);
     let mut summary = summarise(&run, records);
-    summary.cells.iter_mut().for_each(|cell| cell.flags.push(Flag::Noisy));
+    let noisy = || Verdict::Flagged { flags: vec![Flagged { flag: Flag::Noisy, why: "as told".into() }] };
+    summary.cells.iter_mut().for_each(|cell| cell.verdict = noisy());
     let html = Html::parse_document(&page(&run, &summary, &options()));
     let caveats = text(all(&html, ".caveats")[0]);
     assert!(caveats.contains("Every row is noisy") && !caveats.contains("Noisy, so"), "{caveats}");
