@@ -45,6 +45,20 @@ fn logs_go_to_a_folder() {
 }
 
 #[test]
+fn a_page_goes_beside_the_results_that_its_run_lies_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("results/copied");
+    std::fs::create_dir_all(&run).unwrap();
+    for file in ["run.json", "samples.jsonl"] {
+        std::fs::copy(repository().join("results/reference").join(file), run.join(file)).unwrap();
+    }
+    let said = isobench(&["report", run.to_str().unwrap()]);
+    let page = dir.path().join("reports/copied/index.html");
+    assert_eq!(text(&said.stdout), format!("{}\n", page.display()));
+    assert!(page.is_file());
+}
+
+#[test]
 fn schemas_are_printed() {
     for (file, title) in [("run", "isobench run.json"), ("sample", "isobench sample line")] {
         let schema: serde_json::Value = serde_json::from_slice(&isobench(&["schema", file]).stdout).unwrap();

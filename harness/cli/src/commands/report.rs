@@ -23,7 +23,7 @@ pub struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// The page, into reports/
+    /// The page, into reports/ beside the results/ that the run lies in
     Html,
     /// A row for every number
     Csv,
@@ -35,7 +35,7 @@ enum Format {
     Github,
     /// Bencher Metric Format, for bencher.dev
     Bencher,
-    /// An HdrHistogram log for every load, into reports/<run>/hdr/
+    /// An HdrHistogram log for every load, into <run>/hdr/ there
     Hdr,
 }
 
@@ -63,8 +63,14 @@ fn of(path: &Path) -> String {
     format!("the report of {}", path.display())
 }
 
+/// The folder of reports that belongs to a run's folder: where `isobench run --out` put the first one.
+fn beside(places: &Places, run: &Path) -> PathBuf {
+    let results = run.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "results"));
+    results.map_or_else(|| places.reports(), |results| results.with_file_name("reports"))
+}
+
 fn page(args: &Args, places: &Places, path: &Path) -> Result<ExitCode> {
-    let folder = args.out.clone().unwrap_or_else(|| places.reports());
+    let folder = args.out.clone().unwrap_or_else(|| beside(places, path));
     let page = isobench_report::write(&RunDir::new(path), &folder).with_context(|| of(path))?;
     println!("{}", page.display());
     Ok(ExitCode::SUCCESS)
@@ -78,7 +84,7 @@ fn bencher(report: &Report) -> String {
 
 fn hdr_logs(args: &Args, places: &Places, path: &Path) -> Result<ExitCode> {
     let name = path.file_name().unwrap_or_default();
-    let folder = args.out.clone().unwrap_or_else(|| places.reports().join(name).join("hdr"));
+    let folder = args.out.clone().unwrap_or_else(|| beside(places, path).join(name).join("hdr"));
     let (files, left_out) = isobench_report::write_hdr_logs(&RunDir::new(path), &folder).with_context(|| of(path))?;
     remark(&left_out);
     if files.is_empty() {
