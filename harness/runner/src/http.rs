@@ -39,6 +39,8 @@ pub struct Http {
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
 }
@@ -113,7 +115,7 @@ impl Http {
                         e.downcast_ref().map_or_else(|| Fault::new(FaultKind::ChannelClosed, e.to_string()), broken)
                     }
                 })?;
-                Ok(Answer { status: head.status, body: body.to_bytes() })
+                Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
             }),
         )
     }

@@ -1,13 +1,16 @@
 //! A bare HTTP server in front of the native agent: what calls over HTTP cost, without any runtime of Workers.
-//! [`BareHttp`] is the backend; what stands around the server's process is `isobench-workerd`'s.
+//! [`BareHttp`] is the backend; the server is the adapter of `isobench-functions`, so that what it costs is what it costs
+//! in a deployed unit; what stands around its process is `isobench-workerd`'s.
 
 use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_functions::adapter::{Protocol, UNIT, Unit};
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::spawned::{Origin, Role};
 use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
 use isobench_workerd::{Processes, Recipe};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::path::Path;
+use std::{fs, io};
 
 const SPAWN: &str = "spawn";
 
@@ -65,19 +68,27 @@ struct Opened;
 
 impl Prepared for Opened {
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
-        let package = AgentPackage::of(target, ctx.programs.join(SERVER), None)?;
-        let (agent, limit) = (OsString::from(&target.artifact), target.limits.frame_bytes);
-        // All that an agent is told but where to dial, which the server knows.
-        let rest: Vec<OsString> = package.args("", "").into_iter().skip(2).map(OsString::from).collect();
+        let unit = ctx.state.join(UNIT);
+        write(&unit, target).map_err(|e| Fault::backend(format!("{}: {e}", unit.display())))?;
         let recipe = Recipe {
-            origin: Origin::of(package)?,
-            args: Box::new(move |socket| {
-                let head = [agent.clone(), socket.with_extension("agent").into(), limit.to_string().into()];
-                head.into_iter().chain(rest.iter().cloned()).collect()
-            }),
+            origin: Origin::of(AgentPackage::of(target, ctx.programs.join(SERVER), None)?)?,
+            args: Box::new(move |socket| vec![unit.clone().into(), socket.with_extension("agent").into()]),
             role: Role::Keeper,
-            limit,
+            limit: target.limits.frame_bytes,
         };
         Ok(Box::new(Processes::new(recipe, ctx.state.clone())))
     }
+}
+
+/// Writes what the server stands in front of.
+fn write(file: &Path, target: &Target) -> io::Result<()> {
+    let unit = Unit {
+        protocol: Protocol::Http,
+        workload: target.workload.clone(),
+        guest: target.guest,
+        agent: target.artifact.clone(),
+        guest_file: None,
+        limits: target.limits.clone(),
+    };
+    fs::write(file, serde_json::to_vec(&unit)?)
 }

@@ -14,8 +14,11 @@ use std::time::Duration;
 /// need not be refused.
 const DATE: &str = "2026-01-01";
 
-const ADAPTER: &str = include_str!("worker/adapter.js");
-const WASM: &str = include_str!("worker/wasm.js");
+const ADAPTER: &str = concat!(include_str!("worker/adapter.js"), include_str!("worker/answer.js"));
+const WASM: &str = concat!(
+    "import module from \"./guest.wasm\";\nimport limits from \"./limits.json\";\n",
+    include_str!("worker/wasm.js")
+);
 const HOST: &str = include_str!("worker/host.js");
 
 /// The compiled configuration of `target`, made unless a block has done so before. A start that

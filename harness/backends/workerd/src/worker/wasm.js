@@ -1,7 +1,5 @@
-// A Wasm guest as a module with the interface of a JS guest: what the contract says of `alloc` and `handle`.
-
-import module from "./guest.wasm";
-import limits from "./limits.json";
+// A Wasm guest as a module with the interface of a JS guest: what the contract says of `alloc` and `handle`. The end of a
+// module that has imported `module` and `limits`, here and in the units that `isobench export` makes.
 
 const raise = (kind, message) => {
   throw Object.assign(new Error(`${kind}: ${message}`), { fault: `${kind}: ${message}` });
