@@ -23,6 +23,7 @@ Examples:
   isobench report                       write the newest run's report again
   isobench report --format csv          its numbers; or md, json, github, bencher, hdr
   isobench compare BASE NEW --fail-on 5 two runs; fail if anything is over 5 % worse than its noise allows
+  isobench export cloud-run echo        a unit to deploy on a function platform, for `run --target`
   isobench clean                        reap whatever a killed run left
 
 PATTERN is a part of a cell's name, backend/variant/guest/workload/case; `isobench list --cells` prints the names.
@@ -48,6 +49,7 @@ enum Command {
     Run(Box<commands::run::Args>),
     Report(commands::report::Args),
     Compare(commands::compare::Args),
+    Export(commands::export::Args),
     Schema(commands::schema::Args),
     Clean(commands::clean::Args),
 }
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         Command::Schema(args) => commands::schema::run(&args),
         Command::Clean(args) => commands::clean::run(&args),
     });

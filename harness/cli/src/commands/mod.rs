@@ -4,6 +4,7 @@ pub mod check;
 pub mod clean;
 pub mod compare;
 pub mod doctor;
+pub mod export;
 mod found;
 pub mod list;
 pub mod report;
