@@ -1,8 +1,8 @@
 //! What makes a deployed function cold: a command of the user's, a wait without a request, or both.
 
 use crate::targets::{Cold, WORKLOAD};
-use isobench_core::Fault;
-use isobench_runner::agents;
+use isobench_core::{Fault, FaultKind};
+use isobench_runner::{Deadline, agents};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,11 +15,14 @@ const NONCE: &str = "{nonce}";
 /// Does it.
 ///
 /// # Errors
-/// The fault of a command that cannot be started, fails or is not done in time, with the last that it said.
+/// The fault of a command that cannot be started or fails, with the last that it said, or is not done in time.
 pub(crate) fn make_cold(cold: &Cold, target: &str, workload: &str) -> Result<(), Fault> {
     if let Some(mut command) = command(cold, target, workload, &nonce()) {
-        let done = agents::run_to_end(&mut command, Duration::from_secs(cold.deadline_s));
-        done.map_err(|why| Fault::backend(format!("making {target} cold: {why}")))?;
+        let deadline = Deadline::after(Duration::from_secs(cold.deadline_s));
+        agents::run_to_end(&mut command, deadline.allowed()).map_err(|why| {
+            let kind = if deadline.passed() { FaultKind::DeadlineExceeded } else { FaultKind::BackendFailed };
+            Fault::new(kind, format!("making {target} cold: {why}"))
+        })?;
     }
     std::thread::sleep(Duration::from_secs(cold.idle_s));
     Ok(())
@@ -71,6 +74,6 @@ mod tests {
         let missing = make_cold(&cold(&["/nowhere/deploy"], None), "t", "echo");
         assert!(missing.expect_err("a fault").message.contains("/nowhere/deploy"));
         let hanging = Cold { deadline_s: 0, ..cold(&["sleep", "1000"], None) };
-        assert!(make_cold(&hanging, "t", "echo").is_err());
+        assert_eq!(make_cold(&hanging, "t", "echo").expect_err("a fault").kind, FaultKind::DeadlineExceeded);
     }
 }

@@ -175,7 +175,7 @@ fn what_makes_it_cold_is_done_before_each_cold_start_and_leaves_nothing() {
     let outcome = failing.run(&request(&failing, "t", one_start()));
     assert!(outcome.expect_fault(FaultKind::BackendFailed).message.contains("no quota"));
     let hanging = bed(&server.url(), "cold = { command = ['sleep', '86400'], deadline_s = 1 }");
-    hanging.run(&request(&hanging, "t", one_start())).expect_fault(FaultKind::BackendFailed);
+    hanging.run(&request(&hanging, "t", one_start())).expect_fault(FaultKind::DeadlineExceeded);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn the_examples_of_the_readme_are_targets() {
         .flat_map(|block| isobench_http::targets::parse(block).unwrap_or_else(|e| panic!("{e} in\n{block}")))
         .map(|(name, _)| name)
         .collect();
-    for platform in ["workers", "lambda", "openwhisk", "knative", "openlambda"] {
+    for platform in ["workers", "lambda", "openwhisk", "knative", "openlambda", "ironfunctions"] {
         assert!(names.iter().any(|name| name == platform), "{platform}: {names:?}");
     }
 }
