@@ -59,7 +59,9 @@ fn port() -> Result<u16, std::num::ParseIntError> {
 
 /// The `main` of a program that serves as `isobench-function` does on a socket that it was handed down:
 ///
-///     PROGRAM UNIT ADDRESS --socket-fd http=N
+/// ```text
+/// PROGRAM UNIT ADDRESS --socket-fd http=N
+/// ```
 ///
 /// where the agent is to dial ADDRESS.
 pub fn on_socket() -> ExitCode {
