@@ -40,6 +40,7 @@ if [ "${ISOBENCH_SETUP:-}" = all ]; then
     fi
     need npm npm "to fetch the programs of the node and workerd backends"
     need node nodejs "to check that guest.js runs outside isobench"
+    need python3 python3 "to run the handler of exported OpenLambda functions"
 fi
 
 # Rungs that not every distribution has: one that apt does not know must not keep the others from being installed.

@@ -110,6 +110,6 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_left() {
         names.filter(|name| name.to_string_lossy().starts_with('.')).count()
     };
     assert_eq!((hidden(checkout.dir.path()), hidden(&checkout.path("full"))), (0, 0));
-    checkout.run(&["export", "--help"]).expect(0).says("cloud-run").says("npx wrangler deploy");
+    checkout.run(&["export", "--help"]).expect(0).says("cloud-run").says("then: ol admin install");
     checkout.assert_nothing_left();
 }

@@ -37,13 +37,14 @@ pub struct Args {
 fn targets() -> String {
     let rows = PLATFORMS.iter().map(|platform| {
         let guests: Vec<String> = platform.guests.iter().map(ToString::to_string).collect();
-        format!("  {:13} {}\n  {:13} guests {}\n", platform.name, platform.about, "", guests.join(", "))
+        let (about, guests, deploy) = (platform.about, guests.join(", "), platform.deploy);
+        format!("  {:13} {about}\n  {:13} guests {guests}; then: {deploy}\n", platform.name, "")
     });
     format!(
         "Targets:\n{}\nExamples:\n  \
-         isobench export workers echo --out echo-worker     then: cd echo-worker && npx wrangler deploy\n  \
-         isobench export lambda json --guest wasm           then: lambda-json-wasm/README.md\n  \
-         isobench export cloud-run echo --engine quickjs --guest js\n  \
+         isobench export workers echo                         workers-echo-js/, its README.md says how to deploy it\n  \
+         isobench export lambda json --guest wasm --out json  another guest than the first, another folder\n  \
+         isobench export cloud-run echo --guest js --engine quickjs\n  \
          isobench run --only http/ --target https://the.url.it.got/",
         rows.collect::<String>()
     )

@@ -184,3 +184,38 @@ fn answer(agent: &mut Agent, method: &str, body: &[u8]) -> Answer {
         _ => Answer::text(405, "POST a request's bytes; GET says `ready`"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str =
+        r#"{"protocol":"lambda","workload":"echo","guest":"js","agent":"agent","guest_file":"guest.js","#;
+
+    #[test]
+    fn a_units_file_says_what_lies_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(UNIT);
+        let limits = serde_json::to_string(&Limits::default()).expect("plain data");
+        let text = format!("{TEXT}\"limits\":{limits}}}");
+        std::fs::write(&file, &text).expect("a file");
+        let unit = Unit::read(&file).expect("a unit");
+        assert_eq!((unit.protocol, unit.guest), (Protocol::Lambda, Guest::Js));
+        assert_eq!(
+            (&unit.agent, &unit.guest_file),
+            (&folder.path().join("agent"), &Some(folder.path().join("guest.js")))
+        );
+        let again = Unit { agent: "agent".into(), guest_file: Some("guest.js".into()), ..unit };
+        assert_eq!(serde_json::to_string(&again).expect("plain data"), text);
+
+        let wrong = |text: &str| {
+            std::fs::write(&file, text).expect("a file");
+            Unit::read(&file).expect_err("a mistake")
+        };
+        assert!(wrong("{}").contains("unit.json: missing field `protocol`"));
+        assert!(wrong(&text.replace("lambda", "smtp")).contains("unknown variant `smtp`"));
+        assert!(wrong(&text.replace("workload", "word")).contains("unknown field `word`"));
+        std::fs::remove_file(&file).expect("the file");
+        assert!(Unit::read(&file).expect_err("no file").contains("unit.json: "));
+    }
+}

@@ -10,6 +10,8 @@ pub struct Platform {
     pub name: &'static str,
     /// What it is and what it is given, on one line.
     pub about: &'static str,
+    /// What its own command line is asked to do with a unit; the unit's README.md has the whole lines.
+    pub deploy: &'static str,
     /// The guests that it takes, the usual one first.
     pub guests: &'static [Guest],
     pub(super) runs: Runs,
@@ -79,6 +81,7 @@ pub static PLATFORMS: [Platform; 8] = [
     Platform {
         name: "workers",
         about: "Cloudflare Workers: a module Worker, run by their V8",
+        deploy: "npx wrangler deploy",
         guests: PORTABLE,
         runs: Runs::Platform,
         texts: &[
@@ -98,6 +101,7 @@ pub static PLATFORMS: [Platform; 8] = [
     Platform {
         name: "lambda",
         about: "AWS Lambda: a custom runtime, called by a function URL",
+        deploy: "zip; aws lambda create-function",
         guests: ANY,
         runs: Runs::Adapter(Protocol::Lambda, "bootstrap"),
         texts: &[text("README.md", include_str!("../units/lambda/README.md"))],
@@ -105,6 +109,7 @@ pub static PLATFORMS: [Platform; 8] = [
     Platform {
         name: "azure",
         about: "Azure Functions: a custom handler",
+        deploy: "func azure functionapp publish",
         guests: ANY,
         runs: Runs::Adapter(Protocol::Http, PROGRAM),
         texts: &[
@@ -116,6 +121,7 @@ pub static PLATFORMS: [Platform; 8] = [
     Platform {
         name: "gcf",
         about: "Google Cloud Functions, 2nd generation: an HTTP function, run by their Node.js",
+        deploy: "gcloud functions deploy --gen2",
         guests: PORTABLE,
         runs: Runs::Platform,
         texts: &[
@@ -137,6 +143,7 @@ pub static PLATFORMS: [Platform; 8] = [
     Platform {
         name: "cloud-run",
         about: "Google Cloud Run: a container that answers HTTP; Knative and Fission take it as well",
+        deploy: "docker build, push; gcloud run deploy, kn service create, …",
         guests: ANY,
         runs: Runs::Adapter(Protocol::Http, PROGRAM),
         texts: &[DOCKERFILE, text("README.md", include_str!("../units/cloud-run/README.md"))],
@@ -144,6 +151,7 @@ pub static PLATFORMS: [Platform; 8] = [
     Platform {
         name: "openwhisk",
         about: "Apache OpenWhisk: a Docker action, called as a raw web action",
+        deploy: "docker build, push; wsk action create --docker --web raw",
         guests: ANY,
         runs: Runs::Adapter(Protocol::Openwhisk, PROGRAM),
         texts: &[DOCKERFILE, text("README.md", include_str!("../units/openwhisk/README.md"))],
@@ -151,6 +159,7 @@ pub static PLATFORMS: [Platform; 8] = [
     Platform {
         name: "openlambda",
         about: "OpenLambda: a Python handler in front of the agent",
+        deploy: "ol admin install",
         guests: ANY,
         runs: Runs::Handler,
         texts: &[
@@ -161,6 +170,7 @@ pub static PLATFORMS: [Platform; 8] = [
     Platform {
         name: "ironfunctions",
         about: "IronFunctions: a container for the formats `default` and `http`",
+        deploy: "docker build, push; fn routes create",
         guests: ANY,
         runs: Runs::Adapter(Protocol::Ironfunctions, PROGRAM),
         texts: &[DOCKERFILE, text("README.md", include_str!("../units/ironfunctions/README.md"))],
