@@ -8,7 +8,8 @@ const [index, port] = process.argv.slice(2);
 const { guest } = await import(index);
 
 createServer(async (request, answer) => {
-  const parts = await Array.fromAsync(request);
+  const parts = [];
+  for await (const part of request) parts.push(part);
   if (parts.length) request.rawBody = Buffer.concat(parts);
   const response = {
     status: (code) => ((answer.statusCode = code), response),
