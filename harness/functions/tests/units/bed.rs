@@ -12,6 +12,8 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -20,6 +22,14 @@ pub const SOON: Duration = Duration::from_secs(60);
 
 /// Answers are at most so long.
 const LIMIT: u64 = 64 << 20;
+
+/// Who forks while a program is being written has it open for writing until it calls `exec`, and whoever starts that
+/// program meanwhile is told `ETXTBSY`: units are made and processes are started one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An exported unit in a folder of its own.
 pub struct Unit {
@@ -59,6 +69,7 @@ impl Unit {
 
     /// The same with other limits.
     pub fn with(platform: &str, folder: &str, guest: Guest, limit: impl FnOnce(&mut Limits)) -> Unit {
+        let _alone = alone();
         let unit = Unit::new(folder, guest);
         let context = context(unit.dir.path());
         let places = Places {
@@ -74,6 +85,7 @@ impl Unit {
 
     /// A unit of a guest that misbehaves.
     pub fn bad(platform: &str, guest: Guest, source: &[u8], limit: impl FnOnce(&mut Limits)) -> Unit {
+        let _alone = alone();
         let unit = Unit::new("workloads/echo", guest);
         let artifact = unit.dir.path().join("artifact");
         fs::write(&artifact, source).expect("a guest");
@@ -127,6 +139,7 @@ impl Unit {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&log).expect("a log"));
+        let _alone = alone();
         Running { child: command.spawn().expect("it starts"), log }
     }
 
@@ -225,9 +238,24 @@ pub fn calling<'a>(port: u16, path: &'a str) -> impl FnMut(&[u8]) -> Vec<u8> + '
     }
 }
 
-/// A port at which nobody listens.
+/// A port at which nobody listens. Below those that the system gives away, or another test's connection might have it by
+/// the time that a unit wants it.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another run of these tests begins elsewhere.
+    let first = 10_000 + (std::process::id() % 100) as u16 * 200;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Whether a process sleeps on purpose, as the guest that misbehaves does for ever when told to hang. A kernel that does
+/// not tell says 0.
+pub fn sleeps(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|place| place.contains("nanosleep") || place == "0")
 }
 
 pub fn wait_for_port(port: u16) {

@@ -1,6 +1,6 @@
 //! HTTP: Cloud Run and whatever runs a container, Azure's custom handlers.
 
-use crate::bed::{Unit, calling, connect, has_agent, post, wait_for};
+use crate::bed::{Unit, calling, connect, has_agent, post, sleeps, wait_for};
 use crate::{MISBEHAVING, WORKLOADS};
 use hyper::Method;
 use isobench_core::Guest;
@@ -38,6 +38,8 @@ fn it_listens_for_everybody_and_connections_stand_beside_each_other() {
     let ready = one.ask(Method::GET, "/health", b"", soon()).expect("an answer");
     assert_eq!((ready.status.as_u16(), &ready.body[..]), (200, &b"ready"[..]));
     assert_eq!(one.ask(Method::PUT, "/", b"", soon()).expect("an answer").status, 405);
+    let longest = vec![7; 16 << 20];
+    assert!(post(&mut one, "/", &longest).body == longest);
     let long = post(&mut one, "/", &vec![0; (16 << 20) + 1]);
     assert_eq!(long.status, 500);
     assert!(long.body.starts_with(b"frame_too_large: "), "{long:?}");
@@ -86,6 +88,8 @@ fn what_a_guest_does_wrong_is_told_and_it_lives_on_where_it_can() {
         assert!(panicked.status == 500 && text.starts_with("guest_trap: ") && text.contains("as told"), "{text}");
         assert_eq!(&post(&mut connect(port), "/", b"hello").body[..], b"hello");
     }
+    // Much more than a pipe holds.
+    assert_eq!(&post(&mut connect(port), "/", b"chatter").body[..], b"chatter");
     drop(running);
     unit.assert_nothing_left();
     if !has_agent(Guest::Js) || !has_agent(Guest::Wasm) {
@@ -165,11 +169,6 @@ fn whichever_is_killed_takes_the_other_along() {
         hanging.join().expect("the client");
         unit.assert_nothing_left();
     }
-}
-
-/// Whether it sleeps on purpose: that guest does so for ever, in `nanosleep`, and reads else.
-fn sleeps(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|place| place.contains("nanosleep"))
 }
 
 fn kill(pid: u32, signal: i32) {

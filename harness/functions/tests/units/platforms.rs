@@ -1,7 +1,7 @@
 //! Units whose adapter is in the platform's own language: run in the real workerd, in Node.js, in Python. And what all
 //! units have in common.
 
-use crate::bed::{Running, Unit, calling, connect, free_port, has_agent, post, wait_for_port};
+use crate::bed::{Running, Unit, calling, connect, free_port, has_agent, post, sleeps, wait_for, wait_for_port};
 use crate::{MISBEHAVING, WORKLOADS};
 use hyper::Method;
 use isobench_core::Guest;
@@ -169,10 +169,11 @@ fn a_killed_handler_takes_its_agent_along() {
     let python = running.child.id();
     let children = fs::read_to_string(format!("/proc/{python}/task/{python}/children")).expect("the kernel's list");
     let agent = children.trim().parse().expect("one agent");
+    wait_for("a call", || sleeps(agent));
     running.child.kill().expect("killed");
     running.ends();
     hanging.join().expect("the client");
-    crate::bed::wait_for("the agent to end", || reap::start_time(agent).is_none());
+    wait_for("the agent to end", || reap::start_time(agent).is_none());
     unit.assert_nothing_left();
 }
 
