@@ -35,7 +35,7 @@ enum Format {
     Github,
     /// Bencher Metric Format, for bencher.dev
     Bencher,
-    /// An HdrHistogram log for every load, into <run>/hdr/ there
+    /// An HdrHistogram log for every load, into RUN/hdr/ there
     Hdr,
 }
 
