@@ -44,7 +44,7 @@ const LAYOUT: u32 = 1;
 /// machine in order, and `panic=-1` lets a panic end it too. The root is a ramfs, because a tmpfs holds half of the
 /// memory only and cuts a large agent short without a word. Level 1 lets nothing but a panic's words onto the console.
 /// There is no PCI unless Firecracker is told so.
-const COMMAND_LINE: &str =
+pub const COMMAND_LINE: &str =
     "console=ttyS0 loglevel=1 reboot=k panic=-1 pci=off rootfstype=ramfs cryptomgr.notests no_timer_check";
 
 /// What a machine is started from.

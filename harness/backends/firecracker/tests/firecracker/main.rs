@@ -11,6 +11,7 @@ use isobench_firecracker::machine::PROGRAM_VARIABLE;
 use isobench_firecracker::variant::Variant;
 use isobench_qemu::minimal;
 use isobench_runner::machine;
+use isobench_runner::overhead::{self, OverheadRequest, PLAIN, Task};
 use isobench_runner::place::Places;
 use isobench_runner::protocol::{BlockRequest, CleanRequest, Series, Visit};
 use isobench_runner::testing::{TestBed, one_start, skip, suite};
@@ -138,6 +139,18 @@ fn wasm_and_js_guests_answer() {
             }
         }
     });
+}
+
+#[test]
+fn a_start_by_hand_answers() {
+    let program = Path::new(env!("CARGO_BIN_EXE_isobench-by-hand-firecracker"));
+    for bed in fake_bed().into_iter().chain(real_bed()) {
+        let request =
+            OverheadRequest { block: one(&bed, "boot", &echo(&bed)), hand: PLAIN.into(), task: Task::Pairs(1) };
+        let answer = overhead::ask(program, &request).expect("an answer");
+        assert_eq!((answer.harness_ns.len(), answer.by_hand_ns.len()), (1, 1));
+        assert!(!request.block.ctx.state.exists());
+    }
 }
 
 #[test]
