@@ -1,7 +1,7 @@
 //! What a platform runs Firecracker in: the jailer, which comes with it, gives each a root folder of its own, a user, a
 //! cgroup and a PID namespace, and then becomes it.
 
-use isobench_core::Fault;
+use isobench_core::{Fault, FaultKind};
 use isobench_qemu::vmm::{Log, Vmm};
 use isobench_runner::agents::text_of;
 use isobench_runner::cgroup::{self, Limit};
@@ -20,8 +20,9 @@ use std::time::Duration;
 /// Names a jailer to use instead of the one beside Firecracker or in `PATH`.
 pub const JAILER_VARIABLE: &str = "ISOBENCH_JAILER";
 
-/// The program.
+/// The program, and what messages call it.
 const PROGRAM: &str = "jailer";
+const NAME: &str = "the jailer";
 
 /// How its `--version` begins.
 const VERSION_PREFIX: &str = "Jailer v";
@@ -92,13 +93,8 @@ impl Jailer {
         // In this PID namespace, so that its end is waited for.
         let mut command = self.command(&jail, home.path(), 0);
         let log = Log::sealed().map_err(|fault| fault.message)?;
-        let vmm = Vmm::spawn("the jailer", command.args(["--", "--version"]), log, || Ok(()));
-        let ended = vmm.and_then(|mut vmm| match vmm.wait(VERSION_DEADLINE)? {
-            Some(status) if status.success() => Ok(()),
-            Some(_) => vmm.alive(),
-            None => Err(Deadline::after(VERSION_DEADLINE).fault("the jailer")),
-        });
-        ended.map_err(|fault| fault.message)?;
+        let vmm = Vmm::spawn(NAME, command.args(["--", "--version"]), log, || Ok(()));
+        vmm.and_then(|mut vmm| done(&mut vmm, Deadline::after(VERSION_DEADLINE))).map_err(|fault| fault.message)?;
         // A file system may forbid devices, and a container those that it does not know.
         let kvm = jail.root.join("dev/kvm");
         let opened = fs::OpenOptions::new().read(true).write(true).open(&kvm);
@@ -118,6 +114,15 @@ impl Jailer {
             }
         }
         command
+    }
+}
+
+/// Waits for a jailer that has nothing more to do.
+fn done(jailer: &mut Vmm, deadline: Deadline) -> Result<(), Fault> {
+    match jailer.wait(deadline.remaining())? {
+        Some(status) if status.success() => Ok(()),
+        Some(_) => jailer.alive(),
+        None => Err(Fault::new(FaultKind::NoHello, deadline.fault(NAME).message)),
     }
 }
 
@@ -175,16 +180,12 @@ impl Jails {
     ) -> Result<Vmm, Fault> {
         let mut command = self.jailer.command(jail, home, memory);
         command.args(["--new-pid-ns", "--"]).args(arguments);
-        let mut vmm = Vmm::spawn("Firecracker", &mut command, Log::sealed()?, || Ok(()))?;
-        match vmm.wait(deadline.remaining())? {
-            Some(status) if status.success() => {}
-            Some(_) => return vmm.alive().map(|()| vmm).map_err(|fault| fault.context("the jailer")),
-            None => return Err(deadline.fault("the jailer")),
-        }
+        let mut vmm = Vmm::spawn(NAME, &mut command, Log::sealed()?, || Ok(()))?;
+        done(&mut vmm, deadline)?;
         let path = jail.pid_file(&self.jailer);
         let pid = fs::read_to_string(&path).and_then(|text| text.trim().parse().map_err(io::Error::other));
         let pid = pid.map_err(|e| Fault::backend(format!("the jailer's {}: {e}", path.display())))?;
-        vmm.succeeded_by(pid)?;
+        vmm.succeeded_by("Firecracker", pid)?;
         Ok(vmm)
     }
 }

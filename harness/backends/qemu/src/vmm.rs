@@ -130,13 +130,13 @@ impl Vmm {
         }
     }
 
-    /// Goes on with another child of this process, which the one that has ended left in its place.
+    /// Goes on with another child of this process, called `name`, which the one that has ended left in its place.
     ///
     /// # Errors
     /// The fault of one that there is not.
-    pub fn succeeded_by(&mut self, id: u32) -> Result<(), Fault> {
-        self.ended = pidfd(id).map_err(|e| Fault::backend(format!("{}, process {id}: {e}", self.name)))?;
-        (self.id, self.status) = (id, None);
+    pub fn succeeded_by(&mut self, name: &'static str, id: u32) -> Result<(), Fault> {
+        self.ended = pidfd(id).map_err(|e| Fault::backend(format!("{name}, process {id}: {e}")))?;
+        (self.name, self.id, self.status) = (name, id, None);
         Ok(())
     }
 
