@@ -1,6 +1,6 @@
 //! What goes wrong has a name, the next start goes on, and nothing is left.
 
-use super::{bed, request, rude, variants};
+use super::{bed, patience, request, rude, variants};
 use isobench_core::{FaultKind, Guest};
 use isobench_qemu::image;
 use isobench_qemu::machine::Machines;
@@ -22,7 +22,7 @@ fn started(bed: &TestBed, input: &[u8]) -> (BlockRequest, Vm) {
     let machines: Machines = serde_json::from_value(block.prepared.clone()).unwrap();
     fs::create_dir_all(&block.ctx.state).unwrap();
     let image = image(&machines, &block.ctx, &block.target).unwrap();
-    let vm = Vm::start(&image, &mut Phases::new(), Deadline::after(Duration::from_secs(60))).unwrap();
+    let vm = Vm::start(&image, &mut Phases::new(), patience()).unwrap();
     (block, vm)
 }
 
@@ -79,7 +79,7 @@ fn a_console_that_is_flooded_fills_no_disk() {
     let Some(bed) = bed() else { return };
     let (block, mut vm) = started(&bed, b"");
     let flood = b"flood the console";
-    assert_eq!(vm.call(flood, Deadline::after(Duration::from_secs(60))).unwrap(), flood);
+    assert_eq!(vm.call(flood, patience()).unwrap(), flood);
     let files: Vec<u64> = sizes(&block.ctx.state);
     assert_eq!(files, [LOG_LIMIT], "the log is full and the only file");
     Box::new(vm).stop(Deadline::after(Duration::from_secs(10))).unwrap();
@@ -120,7 +120,7 @@ fn a_qemu_killed_in_mid_call_is_named_and_leaves_nothing() {
         // SAFETY: a signal to a child that nobody has waited for.
         unsafe { libc::kill(qemu as i32, libc::SIGKILL) };
     });
-    let fault = vm.call(b"hang", Deadline::after(Duration::from_secs(60))).unwrap_err();
+    let fault = vm.call(b"hang", patience()).unwrap_err();
     killer.join().unwrap();
     assert_eq!(fault.kind, FaultKind::BackendFailed, "{fault}");
     assert!(fault.message.contains("QEMU was killed by signal 9"), "{fault}");
@@ -132,7 +132,7 @@ fn a_qemu_killed_in_mid_call_is_named_and_leaves_nothing() {
 /// Kills the QEMU of a block a while after it has appeared. Answers once that is done, or the block is over.
 fn kill_qemu_after(state: PathBuf, delay: Duration) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        let deadline = Deadline::after(Duration::from_secs(60));
+        let deadline = patience();
         while !deadline.passed() {
             let found = reap::with_cookie(&state).into_iter().find(|&pid| comm(pid).starts_with("qemu"));
             if let Some(qemu) = found {
@@ -269,7 +269,7 @@ fn a_killed_runner_takes_its_machine_along() {
     let block = request(&bed, "boot", Guest::Native, &rude(&bed), b"hang", one_start());
     let state = block.ctx.state.clone();
     let killer = std::thread::spawn(move || {
-        let deadline = Deadline::after(Duration::from_secs(60));
+        let deadline = patience();
         loop {
             let pids = reap::with_cookie(&state);
             let named = |name: &str| pids.iter().copied().find(|pid| comm(*pid).starts_with(name));

@@ -12,8 +12,10 @@ use isobench_qemu::{minimal, unpack};
 use isobench_runner::place::Places;
 use isobench_runner::protocol::{BlockRequest, Series, Visit};
 use isobench_runner::testing::{TestBed, one_start, skip};
+use isobench_runner::{Deadline, machine};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A bed with a prepared machine; `None` where QEMU cannot run here.
 fn bed() -> Option<TestBed> {
@@ -55,6 +57,11 @@ fn request(bed: &TestBed, variant: &str, guest: Guest, artifact: &Path, input: &
     let mut request = bed.request(variant, guest, artifact, input, input, visit);
     request.target.emulated = true;
     request
+}
+
+/// Far over what anything here takes. Each byte on a console is dear where KVM's guests run in an emulated machine.
+fn patience() -> Deadline {
+    Deadline::after(Duration::from_secs(if machine::is_emulated() { 600 } else { 60 }))
 }
 
 fn rude(bed: &TestBed) -> PathBuf {
