@@ -5,10 +5,12 @@
 #
 #   scripts/kvm-in-tcg.sh                     a run of qemu/boot-minimal, native echo
 #   scripts/kvm-in-tcg.sh COMMAND [ARG...]    any other command, in this folder
+#   scripts/kvm-in-tcg.sh --tests [NAME...]   the tests of qemu and firecracker (those with such a name), by KVM and, where
+#                                             ISOBENCH_FIRECRACKER names one, by a real Firecracker
 #
 # The emulated machine sees this one's files through virtiofs and keeps what it writes in memory, so nothing it does
 # stays. Build first: it is a hundred times slower. Wants Debian: qemu-system-x86, its virtiofsd, apt-get, dpkg-deb.
-# ISOBENCH_NESTED_DEADLINE: seconds for all of it, 1800 unless said. Its exit status is the command's.
+# ISOBENCH_NESTED_DEADLINE: seconds for all of it, 1800 unless said (with --tests 7200). Its exit status is the command's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,13 +20,31 @@ fail() {
     echo "kvm-in-tcg: $*" >&2
     exit 1
 }
+
+# The programs of the tests, and in their cache the guests, which a few of the tests build when they run out here.
+if [ "$1" = --tests ]; then
+    shift
+    build=(cargo test --release --no-run --message-format json -p isobench-qemu -p isobench-firecracker)
+    mapfile -t programs < <("${build[@]}" | sed -n 's#.*"executable":"\([^"]*/deps/\(qemu\|firecracker\)-[^"]*\)".*#\1#p')
+    [ ${#programs[@]} -eq 2 ] || fail "the tests do not build"
+    for program in "${programs[@]}"; do
+        env -u ISOBENCH_FIRECRACKER "$program" --test-threads 1 mid_call guests_answer leftovers ||
+            fail "the tests that build the guests failed out here"
+    done
+    : "${ISOBENCH_NESTED_DEADLINE:=7200}"
+    set -- bash -c 'status=0; programs=("${@:1:2}"); shift 2
+        for program in "${programs[@]}"; do "$program" --test-threads 1 --nocapture "$@" || status=1; done
+        exit $status' tests "${programs[@]}" "$@"
+fi
 virtiofsd=$(ls /usr/lib/qemu/virtiofsd /usr/libexec/virtiofsd 2>/dev/null | head -1) || true
 [ -n "$virtiofsd" ] || fail "virtiofsd is missing: apt install qemu-system-common (or virtiofsd)"
 command -v qemu-system-x86_64 >/dev/null || fail "qemu-system-x86_64 is missing: apt install qemu-system-x86"
 
 work=$(mktemp -d)
+# What runs beside this shell, which waits for all of it: only so does a signal end it at once.
 daemon=
-trap '[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true; rm -rf "$work"' EXIT
+machine=
+trap 'kill $machine $daemon 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 # The outer kernel and a shell for its root, unpacked and not installed.
@@ -91,12 +111,17 @@ for _ in $(seq 100); do [ -S "$work/fs.sock" ] && break || sleep 0.1; done
 
 # The kernel cannot measure the clock of a processor that is emulated beside others.
 khz=$(awk '/cpu MHz/ { printf "%d", $4 * 1000; exit }' /proc/cpuinfo)
+mkfifo "$work/serial"
+stdbuf -oL tr -d '\r' <"$work/serial" | tee "$work/console" &
+console=$!
 timeout "${ISOBENCH_NESTED_DEADLINE:-1800}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 4G \
     -object memory-backend-memfd,id=memory,size=4G,share=on -numa node,memdev=memory \
     -chardev "socket,id=fs,path=$work/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=host \
     -kernel "$unpacked"/boot/vmlinuz-* -initrd "$work/root.cpio" \
     -append "console=ttyS0 loglevel=1 panic=-1 no_timer_check ${khz:+tsc_early_khz=$khz}" \
-    -nodefaults -display none -no-reboot -serial stdio </dev/null | stdbuf -oL tr -d '\r' | tee "$work/console" ||
-    fail "the machine did not end in time"
+    -nodefaults -display none -no-reboot -serial stdio </dev/null >"$work/serial" &
+machine=$!
+wait "$machine" || fail "the machine did not end in time"
+wait "$console"
 status=$(sed -n 's/^kvm-in-tcg: exit status //p' "$work/console" | tail -1)
 exit "${status:-1}"
