@@ -161,15 +161,20 @@ fn session<G: Guest>(
                 let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
                 send(Kind::Memory, &Memory::parse(&meminfo).map(|memory| memory.encode()).unwrap_or_default())?;
             }
-            Ok(Kind::Stop) | Err(FrameError::Closed) => return Ok(()),
+            Ok(Kind::Stop) => return Ok(()),
             #[cfg(target_os = "linux")]
-            Err(error) if matches!(args.connect, Connect::Vsock(_)) && vsock::was_reset(&error) => {
-                let replaced = dial(&args.connect).and_then(|new| vsock::replace(channel, &new));
-                replaced.map_err(|e| format!("can't reach the host at {} again: {e}", args.connect))?;
+            Err(error) if matches!(args.connect, Connect::Vsock(_)) && vsock::is_gone(&error) => {
+                match dial(&args.connect).and_then(|new| vsock::replace(channel, &new)) {
+                    Ok(()) => {}
+                    // It was no restore: the host has closed the channel and left.
+                    Err(_) if matches!(error, FrameError::Closed) => return Ok(()),
+                    Err(e) => return Err(format!("can't reach the host at {} again: {e}", args.connect)),
+                }
                 // What the host has to say to a restored machine is `wake`, which `hello` answers.
                 send(Kind::Up, &[])?;
                 incoming = BufReader::with_capacity(READ_BUFFER, channel);
             }
+            Err(FrameError::Closed) => return Ok(()),
             Ok(kind) => return Err(format!("the host sent {kind:?}, which only an agent sends")),
             Err(error @ FrameError::TooLarge { .. }) => {
                 send_fault(&AgentFault::new(fault::FRAME_TOO_LARGE, format!("the request: {error}")))?;

@@ -141,8 +141,8 @@ fn nonsense_from_the_host_ends_the_session_with_a_reason() {
     assert_eq!(left, Err("the host sent a malformed wake".into()));
 }
 
-#[test]
-fn a_restored_machine_dials_again_and_answers_wake_with_hello() {
+/// A machine that is restored, its connection gone as `lose` has it.
+fn restored(lose: impl FnOnce(UnixStream)) {
     let pair = || UnixStream::pair().map(|(host, agent)| (host, File::from(OwnedFd::from(agent)))).unwrap();
     let ((mut host, agent), (mut next, redialled)) = (pair(), pair());
     next.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -153,18 +153,28 @@ fn a_restored_machine_dials_again_and_answers_wake_with_hello() {
         session(&agent, "reverse 1.0", &args, dial, |_| Ok(Reverse(0)))
     });
     ready(&mut host);
-    // A connection that is closed with bytes unread is reset. The agent waits then, or will read: both are to be found.
-    write_frame(&mut host, Kind::Call, b"nobody reads the answer").unwrap();
-    let mut poll = libc::pollfd { fd: host.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one valid pollfd.
-    assert_eq!(unsafe { libc::poll(&mut poll, 1, 20_000) }, 1);
-    drop(host);
+    lose(host);
     assert_eq!(receive(&mut next), (Kind::Up, vec![]));
     let wake = Wake { entropy: [1; 32], unix_ns: 7 }.encode();
     assert_eq!(ask(&mut next, Kind::Wake, &wake).0, Kind::Hello);
     assert_eq!(ask(&mut next, Kind::Call, b"ab"), (Kind::Answer, b"\x07ba".to_vec()));
+    // Now nobody answers: the host has left.
     drop(next);
     assert_eq!(served.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn a_restored_machine_dials_again_and_answers_wake_with_hello() {
+    restored(|mut host| {
+        // A connection that is closed with bytes unread is reset. The agent waits then, or will read: both are to be
+        // found.
+        write_frame(&mut host, Kind::Call, b"nobody reads the answer").unwrap();
+        let mut poll = libc::pollfd { fd: host.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid pollfd.
+        assert_eq!(unsafe { libc::poll(&mut poll, 1, 20_000) }, 1);
+    });
+    // One that is closed with all read ends.
+    restored(drop);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The host over a vsock: a socket between a virtual machine and its host that needs neither network nor address.
 //!
-//! A machine that is restored from a snapshot finds its connections reset by the host ("transport reset" in virtio's
-//! specification), for it may be one of many that had them. The agent dials again; that is how it is found.
+//! A machine that is restored from a snapshot finds its connections gone, for it may be one of many that had them:
+//! reset by Firecracker ("transport reset" in virtio's specification), ended one by one by Cloud Hypervisor. The agent
+//! dials again; that is how it is found.
 
 use std::fs::File;
 use std::io;
@@ -37,10 +38,14 @@ pub(super) fn connect(port: u32) -> io::Result<File> {
     }
 }
 
-/// Whether a read failed because the machine has been restored and its connections with it reset: told during the read,
-/// or found before it.
-pub(super) fn was_reset(error: &FrameError) -> bool {
-    matches!(error, FrameError::Io(e) if matches!(e.raw_os_error(), Some(libc::ECONNRESET | libc::ENOTCONN)))
+/// Whether a read failed as it does when the machine has been restored and its connections are gone: one was reset,
+/// during the read or before it, or has ended.
+pub(super) fn is_gone(error: &FrameError) -> bool {
+    match error {
+        FrameError::Closed => true,
+        FrameError::Io(e) => matches!(e.raw_os_error(), Some(libc::ECONNRESET | libc::ENOTCONN)),
+        _ => false,
+    }
 }
 
 /// Waits until the host has taken what was sent, so that a machine can end. A worker of the kernel sends it, some time
@@ -56,7 +61,7 @@ pub(super) fn linger(channel: RawFd) {
     }
 }
 
-/// Puts a new connection in the place of one that was reset, under the same descriptor.
+/// Puts a new connection in the place of one that is gone, under the same descriptor.
 pub(super) fn replace(channel: &File, by: &File) -> io::Result<()> {
     // SAFETY: two open descriptors.
     if unsafe { libc::dup3(by.as_raw_fd(), channel.as_raw_fd(), libc::O_CLOEXEC) } < 0 {
