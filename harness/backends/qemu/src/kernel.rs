@@ -22,7 +22,7 @@ const PORT_MODULES: [&str; 2] = ["virtio_mmio", "virtio_console"];
 
 /// The file that describes an imported kernel.
 const RECORD: &str = "kernel.json";
-/// The file that says which imported kernel is the distribution's.
+/// The file that says which imported kernel is the distribution's, with those modules.
 const DISTRIBUTION: &str = "distribution.json";
 
 /// A kernel in the cache.
@@ -65,18 +65,22 @@ impl Missing {
 impl Kernel {
     /// The kernel to boot, fetched and imported if it is not in the cache yet (27 MB, once).
     pub fn find(ctx: &RunContext) -> Result<Kernel, Missing> {
+        Kernel::with(ctx, &PORT_MODULES, DISTRIBUTION)
+    }
+
+    /// The same with other modules; `record` is the name of the file that remembers it.
+    pub fn with(ctx: &RunContext, wanted: &[&str], record: &str) -> Result<Kernel, Missing> {
         let cache = ctx.cache.join("kernel");
         fs::create_dir_all(&cache).map_err(|e| Missing::file(&cache, &e))?;
-        if let Some(kernel) = Kernel::named(ctx, &PORT_MODULES) {
+        if let Some(kernel) = Kernel::named(ctx, wanted) {
             return kernel;
         }
-        let distribution = cache.join(DISTRIBUTION);
+        let distribution = cache.join(record);
         if let Some(kernel) = Kernel::read(&distribution) {
             return Ok(kernel);
         }
         let unpacked = packages::fetch_kernel(&cache)?;
-        let kernel =
-            Kernel::import(&cache, &unpacked.image, &unpacked.source, Some(unpacked.dir.path()), &PORT_MODULES)?;
+        let kernel = Kernel::import(&cache, &unpacked.image, &unpacked.source, Some(unpacked.dir.path()), wanted)?;
         kernel.write(&distribution).map_err(|e| Missing::file(&distribution, &e))?;
         Ok(kernel)
     }

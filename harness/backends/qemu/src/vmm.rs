@@ -204,14 +204,14 @@ impl Vmm {
     pub fn explain(&mut self, fault: Fault, state: impl FnOnce() -> String) -> Fault {
         match fault.kind {
             FaultKind::ChannelClosed => match self.wait(DEATH_DEADLINE) {
-                // A guest that restarts or panics ends its machine in order.
-                Ok(Some(status)) if status.success() => {
+                Ok(Some(status)) if !status.success() => Fault::backend(self.ending(status)).context(fault.message),
+                // A guest that restarts or panics ends its machine in order; Cloud Hypervisor has it begin anew.
+                Ok(ended) if ended.is_some() || telling(&self.said()).is_some() => {
                     let words = self.last_words();
                     let memory = MEMORY_WORDS.iter().any(|w| words.contains(w));
                     let kind = if memory { FaultKind::OutOfMemory } else { fault.kind };
                     Fault::new(kind, format!("the guest ended its machine{words}")).context(fault.message)
                 }
-                Ok(Some(status)) => Fault::backend(self.ending(status)).context(fault.message),
                 _ => fault,
             },
             FaultKind::NoHello => {
@@ -232,7 +232,11 @@ impl Vmm {
 
     /// What was said last, behind a colon: the agent's or the panic's own line where there is one.
     fn last_words(&self) -> String {
-        words_of(&String::from_utf8_lossy(&self.log.read())).map_or_else(String::new, |words| format!(": {words}"))
+        words_of(&self.said()).map_or_else(String::new, |words| format!(": {words}"))
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.log.read()).into_owned()
     }
 }
 
@@ -244,9 +248,14 @@ impl Drop for Vmm {
     }
 }
 
+/// The line that says why a guest's machine has ended.
+fn telling(log: &str) -> Option<&str> {
+    let beginnings = ["isobench agent:", "Kernel panic - not syncing:"];
+    log.lines().find_map(|line| beginnings.iter().find_map(|t| Some(&line[line.find(t)?..])))
+}
+
 fn words_of(log: &str) -> Option<String> {
-    let telling = ["isobench agent:", "Kernel panic - not syncing:"];
-    let line = log.lines().find_map(|line| telling.iter().find_map(|t| Some(&line[line.find(t)?..])));
+    let line = telling(log);
     let last: Vec<&str> =
         log.lines().map(str::trim).filter(|l| !l.is_empty() && !l.ends_with("Restarting system")).collect();
     let last = last[last.len().saturating_sub(3)..].join(" | ");
