@@ -1,16 +1,9 @@
 //! What Firecracker is asked: the bodies of its API's requests, as version 1.16.1 describes them, of each the fields
 //! that are used here. It refuses what it does not know, so nothing is sent that was not asked for.
 
-use serde::{Deserialize, Serialize};
+use crate::client::Request;
+use serde::Serialize;
 use std::path::Path;
-
-/// A request: a body, and where it goes.
-pub trait Request: Serialize {
-    /// The method.
-    const METHOD: &'static str;
-    /// The path.
-    const PATH: &'static str;
-}
 
 /// The machine's processor and memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -151,11 +144,4 @@ pub enum BackendType {
 impl Request for SnapshotLoad<'_> {
     const METHOD: &'static str = "PUT";
     const PATH: &'static str = "/snapshot/load";
-}
-
-/// What `GET /` says, of which only this is read.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct InstanceInfo {
-    /// `Not started`, `Running` or `Paused`.
-    pub state: String,
 }

@@ -1,16 +1,23 @@
-//! HTTP over Firecracker's Unix socket: one connection, one request at a time, every wait with a deadline.
+//! HTTP over a monitor's Unix socket: one connection, one request at a time, every wait with a deadline.
 //!
 //! A client of our own around a parser (`httparse`): the usual ones bring a runtime with threads of its own, in the
 //! process whose memory and starts are measured, for five requests whose answers have no more than a line.
 
-use crate::api::{InstanceInfo, Request};
 use isobench_core::Fault;
 use isobench_runner::Deadline;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+
+/// A request: a body, and where it goes. What serialises as nothing (a unit struct) has no body.
+pub trait Request: Serialize {
+    /// The method.
+    const METHOD: &'static str;
+    /// The path.
+    const PATH: &'static str;
+}
 
 /// The longest answer taken in, head and body, in bytes: what Firecracker takes in of a request.
 const LONGEST: usize = 50 << 10;
@@ -28,13 +35,15 @@ const STATE_DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// It was answered, with a no.
-    #[error("Firecracker refused {request}: {message} ({status})")]
+    #[error("{vmm} refused {request}: {message} ({status})")]
     Refused {
+        /// The monitor.
+        vmm: &'static str,
         /// Method and path.
         request: String,
         /// The answer's status.
         status: u16,
-        /// The `fault_message`, or what else came.
+        /// The reason it gave, or what else came.
         message: String,
     },
     /// No whole answer came in time.
@@ -44,14 +53,18 @@ pub enum ApiError {
         request: String,
     },
     /// The connection ended before an answer did.
-    #[error("{request}: Firecracker closed the connection")]
+    #[error("{request}: {vmm} closed the connection")]
     Closed {
+        /// The monitor.
+        vmm: &'static str,
         /// Method and path.
         request: String,
     },
     /// What came is no answer.
-    #[error("{request}: Firecracker answered what is no HTTP: {why}")]
+    #[error("{request}: {vmm} answered what is no HTTP: {why}")]
     Garbled {
+        /// The monitor.
+        vmm: &'static str,
         /// Method and path.
         request: String,
         /// What is wrong with it.
@@ -69,13 +82,24 @@ pub enum ApiError {
 
 /// The body of a refusal.
 #[derive(Deserialize)]
-struct Refusal {
-    fault_message: String,
+#[serde(untagged)]
+enum Refusal {
+    /// Firecracker's.
+    Said { fault_message: String },
+    /// Cloud Hypervisor's: an error, what it came from, and so on.
+    Chain(Vec<String>),
 }
 
-/// A connection to a Firecracker.
+/// What a monitor says of its machine, of which only this is read.
+#[derive(Deserialize)]
+struct Info {
+    state: String,
+}
+
+/// A connection to a monitor.
 #[derive(Debug)]
 pub struct Api {
+    vmm: &'static str,
     stream: UnixStream,
     /// Bytes of the answer, kept to be used again.
     buffer: Vec<u8>,
@@ -85,22 +109,23 @@ pub struct Api {
 type Answer = (u16, std::ops::Range<usize>);
 
 impl Api {
-    /// Connects to `socket` as soon as it is there; `alive` is asked meanwhile whether there is still something to wait
-    /// for. `None` if that is not in time.
+    /// Connects to the `socket` of the monitor that messages call `vmm` as soon as it is there; `alive` is asked
+    /// meanwhile whether there is still something to wait for. `None` if that is not in time.
     ///
     /// # Errors
     /// Those of `alive`, and of a socket that cannot be dialled.
     pub fn connect(
+        vmm: &'static str,
         socket: &Path,
         deadline: Deadline,
         mut alive: impl FnMut() -> Result<(), Fault>,
     ) -> Result<Option<Api>, Fault> {
         loop {
             match UnixStream::connect(socket) {
-                Ok(stream) => return Ok(Some(Api { stream, buffer: Vec::new() })),
+                Ok(stream) => return Ok(Some(Api { vmm, stream, buffer: Vec::new() })),
                 // Not made yet; or made, and nobody listens yet.
                 Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
-                Err(e) => return Err(Fault::backend(format!("Firecracker's socket {}: {e}", socket.display()))),
+                Err(e) => return Err(Fault::backend(format!("{vmm}'s socket {}: {e}", socket.display()))),
             }
             alive()?;
             if deadline.passed() {
@@ -117,23 +142,27 @@ impl Api {
     pub fn send<R: Request>(&mut self, request: &R, deadline: Deadline) -> Result<(), ApiError> {
         let name = || format!("{} {}", R::METHOD, R::PATH);
         let failed = |error| ApiError::Failed { request: name(), error };
-        let body = serde_json::to_vec(request).map_err(|e| failed(e.into()))?;
+        let mut body = serde_json::to_vec(request).map_err(|e| failed(e.into()))?;
+        if body == b"null" {
+            body.clear();
+        }
         self.exchange(R::METHOD, R::PATH, &body, deadline).map(drop)
     }
 
-    /// The machine's state in Firecracker's words, if it answers.
-    pub fn state(&mut self) -> Option<String> {
-        let body = self.exchange("GET", "/", &[], Deadline::after(STATE_DEADLINE)).ok()?;
-        Some(serde_json::from_slice::<InstanceInfo>(body).ok()?.state)
+    /// The machine's state in the monitor's words, as the answer at `info` has it, if there is one.
+    pub fn state(&mut self, info: &str) -> Option<String> {
+        let body = self.exchange("GET", info, &[], Deadline::after(STATE_DEADLINE)).ok()?;
+        Some(serde_json::from_slice::<Info>(body).ok()?.state)
     }
 
     /// One request and the body of its answer.
     fn exchange(&mut self, method: &str, path: &str, body: &[u8], deadline: Deadline) -> Result<&[u8], ApiError> {
+        let vmm = self.vmm;
         let request = || format!("{method} {path}");
         let io_error = |error: io::Error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => ApiError::Silent { request: request() },
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => {
-                ApiError::Closed { request: request() }
+                ApiError::Closed { vmm, request: request() }
             }
             _ => ApiError::Failed { request: request(), error },
         };
@@ -157,16 +186,16 @@ impl Api {
             self.stream.set_read_timeout(wait(deadline)).map_err(io_error)?;
             let mut piece = [0; 4096];
             match self.stream.read(&mut piece) {
-                Ok(0) => return Err(ApiError::Closed { request: request() }),
+                Ok(0) => return Err(ApiError::Closed { vmm, request: request() }),
                 Ok(n) => self.buffer.extend_from_slice(&piece[..n]),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(io_error(e)),
             }
-            match parse(&self.buffer).map_err(|why| ApiError::Garbled { request: request(), why })? {
+            match parse(&self.buffer).map_err(|why| ApiError::Garbled { vmm, request: request(), why })? {
                 Some(answer) => break answer,
                 None if self.buffer.len() >= LONGEST => {
                     let why = format!("{LONGEST} bytes and no end");
-                    return Err(ApiError::Garbled { request: request(), why });
+                    return Err(ApiError::Garbled { vmm, request: request(), why });
                 }
                 None => {}
             }
@@ -176,11 +205,12 @@ impl Api {
             return Ok(body);
         }
         let message = match serde_json::from_slice(body) {
-            Ok(Refusal { fault_message }) => fault_message,
+            Ok(Refusal::Said { fault_message }) => fault_message,
+            Ok(Refusal::Chain(errors)) => errors.join(": "),
             Err(_) if body.is_empty() => "without a word".into(),
             Err(_) => String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned(),
         };
-        Err(ApiError::Refused { request: request(), status, message })
+        Err(ApiError::Refused { vmm, request: request(), status, message })
     }
 }
 

@@ -4,11 +4,10 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`variant`] | the ways to a running machine |
-//! | [`machine`] | Firecracker and kernel, found; whether a guest boots |
-//! | [`api`], [`client`] | what Firecracker is asked, and how |
+//! | [`machine`], [`api`] | Firecracker and kernel, found; what it is asked |
 //! | [`jail`] | what a platform runs Firecracker in |
-//! | [`vm`] | one running instance; saved ones |
 //! | [`uffd`] | a restored machine's memory, page by page |
+//! | [`monitor`], [`client`], [`vm`] | any monitor with an API like this: described, asked, one running instance |
 //!
 //! Kernel, root file system, saved and standing machines are those of [`isobench_qemu`].
 
@@ -16,22 +15,22 @@ pub mod api;
 pub mod client;
 pub mod jail;
 pub mod machine;
+pub mod monitor;
 pub mod uffd;
 pub mod variant;
 pub mod vm;
 
 use isobench_core::{Availability, Description, Fault, FaultKind, Model};
 use isobench_qemu::paused::Ahead;
-use isobench_qemu::saved::Saved;
 use isobench_runner::containers;
-use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
+use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
 use jail::CGROUP;
-use machine::Machine;
+use machine::{Machine, With};
+use monitor::Image;
 use std::path::PathBuf;
-use std::sync::Arc;
 use uffd::Memory;
 use variant::Variant;
-use vm::{Image, Vm};
+use vm::{Deployed, Vm};
 
 /// The backend.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,7 +109,7 @@ impl Prepared for Ready {
     }
 
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
-        let image = self.0.image(ctx, target)?;
+        let image = Image::of(ctx, &self.0, target)?;
         let allowed = target.limits.start_deadline(target.emulated);
         let saved = || Vm::saved(ctx, &image, Deadline::after(allowed));
         Ok(Box::new(match Variant::named(&target.variant)? {
@@ -121,47 +120,14 @@ impl Prepared for Ready {
             }
             Variant::Restore => {
                 let saved = saved()?;
-                Deployed::Restored { image, saved, pages: None }
+                Deployed::Restored(image, saved)
             }
             Variant::RestoreUffd => {
                 let saved = saved()?;
-                let pages = Some(Memory::map(&saved.memory)?);
-                Deployed::Restored { image, saved, pages }
+                let with = With { jails: None, pages: Some(Memory::map(&saved.memory)?) };
+                Deployed::Restored(Image { with, ..image }, saved)
             }
             Variant::Paused => Deployed::Paused(Ahead::new(image, allowed)?),
         }))
-    }
-}
-
-/// A guest in a root file system, and how far it has come before it is started.
-#[derive(Debug)]
-enum Deployed {
-    Booted(Image),
-    Restored {
-        image: Image,
-        saved: Saved,
-        /// Where the memory comes from, if not by the kernel from the file.
-        pages: Option<Arc<Memory>>,
-    },
-    Paused(Arc<Ahead<Vm>>),
-}
-
-impl Deployment for Deployed {
-    fn start(&self, phases: &mut Phases, deadline: Deadline) -> Result<Box<dyn Instance>, Fault> {
-        Ok(match self {
-            Deployed::Booted(image) => Box::new(Vm::start(image, phases, deadline)?),
-            Deployed::Restored { image, saved, pages } => {
-                Box::new(Vm::restore(image, saved, pages.as_ref(), phases, deadline)?)
-            }
-            Deployed::Paused(ahead) => ahead.start(phases, deadline)?,
-        })
-    }
-
-    fn footprint(&self) -> Attribution {
-        match self {
-            // Nothing is there before an instance is, and nothing is shared but page cache.
-            Deployed::Booted(_) | Deployed::Restored { .. } => Attribution::default(),
-            Deployed::Paused(ahead) => ahead.footprint(),
-        }
     }
 }

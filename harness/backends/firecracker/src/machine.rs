@@ -1,53 +1,53 @@
-//! What every microVM of a run shares: the installed Firecracker and the guest's kernel. And whether one boots here.
+//! What every microVM of a run shares: the installed Firecracker and the guest's kernel. And how it is asked for what.
 
-use crate::jail::{Jailer, Jails};
-use crate::uffd;
+use crate::api::{
+    Action, ActionType, BackendType, BootSource, MachineConfig, MemoryBackend, SnapshotCreate, SnapshotLoad,
+    SnapshotType, State, Vm as VmState, Vsock,
+};
+use crate::jail::{self, Jail, Jailer, Jails};
+use crate::monitor::{self, GUEST_CID, Image, Monitor, Place, Program, VSOCK};
+use crate::uffd::{self, Memory as Pages, Pager};
 use crate::variant::Variant;
-use crate::vm::{Image, Vm};
-use isobench_core::{Fault, sha256_hex};
-use isobench_qemu::accel::{self, PROBE_AGENT, PROBE_DEADLINE};
-use isobench_qemu::initramfs::{self, GUEST_FILE, Root};
+use crate::vm::{Process, keep_memory};
+use isobench_core::Fault;
 use isobench_qemu::kernel::{Kernel, Missing};
-use isobench_qemu::machine::memory_mib;
 use isobench_qemu::minimal;
-use isobench_qemu::paused::Standing;
-use isobench_runner::agents::{self, AgentPackage};
-use isobench_runner::place::installed;
-use isobench_runner::{Phases, RunContext, Target};
+use isobench_qemu::saved::{STATE, Saved};
+use isobench_qemu::vmm::Vmm;
+use isobench_runner::{Attribution, Deadline, Phases, RunContext, cgroup};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Names a Firecracker to use instead of the one in `PATH`.
 pub const PROGRAM_VARIABLE: &str = "ISOBENCH_FIRECRACKER";
 
-/// The program.
-const PROGRAM: &str = "firecracker";
-
-/// What a person does who has none.
-const REMEDY: &str = "take `firecracker` from a release (https://github.com/firecracker-microvm/firecracker/releases) \
-                      and put it into PATH, or let ISOBENCH_FIRECRACKER name it";
-
-/// How its `--version` begins.
-const VERSION_PREFIX: &str = "Firecracker v";
-
-/// Longest wait for `--version`.
-const VERSION_DEADLINE: Duration = Duration::from_secs(20);
-
-/// Longest wait for a machine that stood still to answer; it takes milliseconds.
-const RESUME_DEADLINE: Duration = Duration::from_secs(2);
-
-/// The port of the host that agents dial.
-pub const PORT: u32 = 52;
+/// Where it is looked for.
+const PROGRAM: Program = Program {
+    name: Machine::NAME,
+    program: "firecracker",
+    variable: PROGRAM_VARIABLE,
+    version_prefix: "Firecracker v",
+    remedy: "take `firecracker` from a release (https://github.com/firecracker-microvm/firecracker/releases) and put \
+             it into PATH, or let ISOBENCH_FIRECRACKER name it",
+};
 
 /// The modules that make a vsock on virtio-mmio, those they need not named.
 const VSOCK_MODULES: [&str; 2] = ["virtio_mmio", "vmw_vsock_virtio_transport"];
 
 /// The first version whose restored guests are told that their connections are gone; before it they wait for ever.
 const TELLS_OF_RESETS: (u32, u32) = (1, 10);
+
+/// The socket of who brings the pages, in a machine's folder.
+const PAGES: &str = "pages";
+
+/// The kernel's command line. `reboot=k` (by the keyboard's controller, which is all there is of a keyboard) ends the
+/// machine in order, and `panic=-1` lets a panic end it too. The root is a ramfs, because a tmpfs holds half of the
+/// memory only and cuts a large agent short without a word. Level 1 lets nothing but a panic's words onto the console.
+/// There is no PCI unless Firecracker is told so.
+pub const COMMAND_LINE: &str =
+    "console=ttyS0 loglevel=1 reboot=k panic=-1 pci=off rootfstype=ramfs cryptomgr.notests no_timer_check";
 
 /// What every microVM of a run is: written down by `prepare`, read by the blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,24 +68,10 @@ impl Machine {
     /// # Errors
     /// What is missing.
     pub fn find(ctx: &RunContext) -> Result<Machine, Missing> {
-        if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
-            return Err(Missing::new(
-                "the firecracker backend runs x86-64 guests on x86-64 Linux",
-                "use such a machine",
-            ));
-        }
-        let (program, version) = find_program()?;
+        let (program, version) = PROGRAM.find()?;
         let kernel = Kernel::named(ctx, &VSOCK_MODULES).unwrap_or_else(|| minimal::find(ctx))?;
         let jailer = Jailer::find(ctx, &program, &version);
-        let machine = Machine { program, version, kernel, jailer };
-        match machine.ask(ctx, "boot under KVM", || machine.booted(ctx).map(drop)) {
-            None => Ok(machine),
-            Some(why) => Err(Missing::new(
-                why,
-                "Firecracker needs a KVM that boots guests, which virtual machines rarely have: a bare machine, or \
-                 nested virtualisation, and the right to open /dev/kvm",
-            )),
-        }
+        monitor::that_boots(ctx, Machine { program, version, kernel, jailer })
     }
 
     /// The variants that cannot be run, and why.
@@ -101,104 +87,140 @@ impl Machine {
             Variant::Jailer => self.jailer.clone().err(),
             Variant::Restore => unheard(),
             Variant::RestoreUffd => unheard().or_else(uffd::missing),
-            Variant::Paused => self.deaf(ctx),
+            Variant::Paused => monitor::deaf(ctx, self).map(|why| {
+                let known = "https://github.com/firecracker-microvm/firecracker/pull/6100";
+                format!("{why}. So it is with Firecracker 1.16.0 and 1.16.1 ({known}), not with those before")
+            }),
         };
         Variant::ALL.into_iter().filter_map(|variant| Some((variant.name().into(), why(&variant)?))).collect()
     }
 
-    /// Why a machine that stood still does not hear its host, if so.
-    fn deaf(&self, ctx: &RunContext) -> Option<String> {
-        let why = self.ask(ctx, "hear its host after it stood still", || {
-            let mut vm = self.booted(ctx)?;
-            vm.pause(accel::within(RESUME_DEADLINE))?;
-            vm.resume(&mut Phases::new(), accel::within(RESUME_DEADLINE))
-        })?;
-        let known = "https://github.com/firecracker-microvm/firecracker/pull/6100";
-        Some(format!("{why}. So it is with Firecracker 1.16.0 and 1.16.1 ({known}), not with those before"))
-    }
-
-    /// Why a probe guest does not do `what`, as `probe` finds or found before.
-    fn ask(&self, ctx: &RunContext, what: &str, probe: impl FnOnce() -> Result<(), Fault>) -> Option<String> {
-        match agents::program_stamp(&self.program) {
-            Ok(stamp) => accel::ask(ctx, &self.kernel, &stamp, what, probe).failed,
-            Err(fault) => Some(fault.message),
-        }
-    }
-
-    /// What `target`'s instances are started from.
-    ///
-    /// # Errors
-    /// The fault of an agent, a guest or a root file system that cannot be made.
-    pub fn image(&self, ctx: &RunContext, target: &Target) -> Result<Image, Fault> {
-        let package = AgentPackage::pack(ctx, target)?;
-        let args = package.args(&format!("vsock:{PORT}"), GUEST_FILE);
-        let (guest, content) = (package.guest.as_deref(), &package.sha256);
-        let frame_limit = target.limits.frame_bytes;
-        self.image_of(ctx, &package.program, guest, &args, content, target.limits.memory_bytes, frame_limit)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "parts of one thing, named at both of its callers")]
-    fn image_of(
-        &self,
-        ctx: &RunContext,
-        agent: &Path,
-        guest: Option<&Path>,
-        args: &[String],
-        content: &str,
-        memory: u64,
-        frame_limit: u64,
-    ) -> Result<Image, Fault> {
-        let root = Root { agent, guest, args, modules: &self.kernel.modules, content };
-        let initramfs = initramfs::build(ctx, &root)?;
-        let bytes =
-            fs::metadata(&initramfs).map_err(|e| Fault::backend(format!("{}: {e}", initramfs.display())))?.len();
-        Ok(Image {
-            machine: self.clone(),
-            memory_mib: memory_mib(memory, bytes),
-            initramfs,
-            jails: None,
-            state: ctx.state.clone(),
-            frame_limit,
-        })
-    }
-
-    /// The same in jails.
+    /// An image whose machines run in jails.
     ///
     /// # Errors
     /// There is no jailer, or what jails are made of cannot be made.
-    pub fn jailed(&self, ctx: &RunContext, image: Image) -> Result<Image, Fault> {
+    pub fn jailed(&self, ctx: &RunContext, image: Image<Machine>) -> Result<Image<Machine>, Fault> {
         let jailer = self.jailer.clone().map_err(Fault::backend)?;
-        let jails = Jails::new(ctx, jailer, &image.machine.kernel.image, &image.initramfs)?;
-        Ok(Image { jails: Some(jails), ..image })
-    }
-
-    /// The probe guest, booted.
-    fn booted(&self, ctx: &RunContext) -> Result<Vm, Fault> {
-        let agent = ctx.programs.join(PROBE_AGENT);
-        let bytes = fs::read(&agent)
-            .map_err(|e| Fault::backend(format!("{}: {e}; `make build` builds it", agent.display())))?;
-        let args = ["--connect".to_string(), format!("vsock:{PORT}")];
-        let image = self.image_of(ctx, &agent, None, &args, &sha256_hex(&bytes), 0, 1 << 10)?;
-        fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
-        Vm::start(&image, &mut Phases::new(), accel::within(PROBE_DEADLINE))
+        let jails = Jails::new(ctx, jailer, &self.kernel.image, &image.initramfs)?;
+        Ok(Image { with: With { jails: Some(jails), pages: None }, ..image })
     }
 }
 
-/// The program and its version.
-fn find_program() -> Result<(PathBuf, String), Missing> {
-    let named = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from);
-    let program = named.or_else(|| installed(PROGRAM));
-    let program = program.ok_or_else(|| Missing::new("Firecracker is not installed", REMEDY))?;
-    // Instances run in folders of their own, where a relative path would lead elsewhere.
-    let program = fs::canonicalize(&program)
-        .map_err(|e| Missing::new(format!("Firecracker at {}: {e}", program.display()), REMEDY))?;
-    let text = agents::text_of(Command::new(&program).arg("--version"), VERSION_DEADLINE)
-        .map_err(|error| Missing::new(error, REMEDY))?;
-    let version = text.lines().next().and_then(|line| line.strip_prefix(VERSION_PREFIX));
-    let Some(version) = version else {
-        return Err(Missing::new(format!("{} says it is no Firecracker: `{text}`", program.display()), REMEDY));
-    };
-    Ok((program, version.trim().into()))
+/// What a variant has more.
+#[derive(Debug, Clone, Default)]
+pub struct With {
+    /// What Firecracker is jailed in, if it is.
+    pub jails: Option<Jails>,
+    /// Where a restored machine's memory comes from, if not by the kernel from the file.
+    pub pages: Option<Arc<Pages>>,
+}
+
+/// What a machine has. Who brings its pages goes before its jail.
+#[derive(Debug, Default)]
+pub struct Own {
+    pager: Option<Pager>,
+    jail: Option<Jail>,
+}
+
+impl Monitor for Machine {
+    const NAME: &'static str = "Firecracker";
+    // What it logs shares a file with the guest's console, and would push that out.
+    const ARGUMENTS: &'static [&'static str] = &["--api-sock", monitor::API, "--level", "Error"];
+    const INFO: &'static str = "/";
+
+    type With = With;
+    type Own = Own;
+
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// In a jail, if there are any.
+    fn make(image: &Image<Machine>, home: &Path) -> Result<(PathBuf, Own), Fault> {
+        let jail = image.with.jails.as_ref().map(|jails| jails.make(home)).transpose()?;
+        let place = jail.as_ref().map_or(home, |jail| &jail.root).into();
+        Ok((place, Own { pager: None, jail }))
+    }
+
+    /// `create.jail` ends when the jailer does, if there is one.
+    fn spawn(
+        image: &Image<Machine>,
+        own: &Own,
+        place: &Place,
+        phases: &mut Phases,
+        deadline: Deadline,
+    ) -> Result<Vmm, Fault> {
+        let (Some(jails), Some(jail)) = (&image.with.jails, &own.jail) else { return monitor::plain(image, place) };
+        jail.give(place.listener)?;
+        let vmm = jails.spawn(jail, place.home, Machine::ARGUMENTS, image.memory_mib << 20, deadline)?;
+        phases.end("create.jail");
+        Ok(vmm)
+    }
+
+    fn configure(image: &Image<Machine>, process: &mut Process<Machine>, deadline: Deadline) -> Result<(), Fault> {
+        let (kernel, root) = match image.with.jails {
+            None => (image.machine.kernel.image.as_path(), image.initramfs.as_path()),
+            Some(_) => (Path::new(jail::KERNEL), Path::new(jail::ROOT)),
+        };
+        let boot = BootSource { kernel_image_path: kernel, initrd_path: root, boot_args: COMMAND_LINE };
+        process.send(&MachineConfig { vcpu_count: 1, mem_size_mib: image.memory_mib }, deadline)?;
+        process.send(&boot, deadline)?;
+        process.send(&Vsock { guest_cid: GUEST_CID, uds_path: VSOCK }, deadline)
+    }
+
+    fn boot(process: &mut Process<Machine>, deadline: Deadline) -> Result<(), Fault> {
+        process.send(&Action { action_type: ActionType::InstanceStart }, deadline)
+    }
+
+    /// The memory is mapped and comes when it is touched; where there are pages, from there.
+    fn load(
+        image: &Image<Machine>,
+        saved: &Saved,
+        process: &mut Process<Machine>,
+        deadline: Deadline,
+    ) -> Result<(), Fault> {
+        let mut mem_backend = MemoryBackend { backend_type: BackendType::File, backend_path: &saved.memory };
+        if let Some(pages) = &image.with.pages {
+            process.own.pager = Some(Pager::listen(&process.home().join(PAGES), pages)?);
+            mem_backend = MemoryBackend { backend_type: BackendType::Uffd, backend_path: Path::new(PAGES) };
+        }
+        process.send(&SnapshotLoad { snapshot_path: &saved.state, mem_backend, resume_vm: true }, deadline)
+    }
+
+    fn pause(process: &mut Process<Machine>, deadline: Deadline) -> Result<(), Fault> {
+        process.send(&VmState { state: State::Paused }, deadline)
+    }
+
+    fn resume(process: &mut Process<Machine>, deadline: Deadline) -> Result<(), Fault> {
+        process.send(&VmState { state: State::Resumed }, deadline)
+    }
+
+    fn save(process: &mut Process<Machine>, dir: &Path, deadline: Deadline) -> Result<(), Fault> {
+        let (full, state) = (dir.join("full"), dir.join(STATE));
+        let snapshot_type = SnapshotType::Full;
+        process.send(&SnapshotCreate { snapshot_type, snapshot_path: &state, mem_file_path: &full }, deadline)?;
+        keep_memory(&full, dir)
+    }
+
+    fn explain(own: &Own, fault: Fault) -> Fault {
+        match own.pager.as_ref().and_then(Pager::failed) {
+            Some(why) => Fault::new(fault.kind, format!("{}; no more pages: {why}", fault.message)),
+            None => fault,
+        }
+    }
+
+    fn footprint(own: &Own, id: u32) -> Attribution {
+        let memory = own.jail.as_ref().and_then(|jail| cgroup::memory_folder(&jail.cgroup()));
+        Attribution { cgroups: memory.into_iter().collect(), ..Attribution::process(id) }
+    }
 }
 
 fn tells_of_resets(version: &str) -> bool {

@@ -5,56 +5,15 @@
 //!
 //! Not in the description, but so in the real server: an unknown field is refused, and memory must not be 0.
 
-use serde_json::{Map, Value};
+#[path = "openapi.rs"]
+mod openapi;
+
+pub use openapi::{Endpoint, When};
+use openapi::{Field, Kind, may, must};
+use serde_json::Value;
 
 /// The version that was read.
 pub const VERSION: &str = "1.16.1";
-
-/// When a request is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Before the machine is started.
-    PreBoot,
-    /// While there is one.
-    PostBoot,
-}
-
-/// What a value must be.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    Text,
-    Boolean,
-    Integer(u64, u64),
-    One(&'static [&'static str]),
-    Object(&'static [Field]),
-    /// A list or an object that nothing here sends.
-    Unused,
-}
-
-/// A field of a body.
-#[derive(Debug, Clone, Copy)]
-pub struct Field {
-    name: &'static str,
-    required: bool,
-    kind: Kind,
-}
-
-/// A request.
-#[derive(Debug, Clone, Copy)]
-pub struct Endpoint {
-    pub method: &'static str,
-    pub path: &'static str,
-    pub when: When,
-    pub fields: &'static [Field],
-}
-
-const fn must(name: &'static str, kind: Kind) -> Field {
-    Field { name, required: true, kind }
-}
-
-const fn may(name: &'static str, kind: Kind) -> Field {
-    Field { name, required: false, kind }
-}
 
 const MEMORY_BACKEND: &[Field] =
     &[must("backend_type", Kind::One(&["File", "Uffd"])), must("backend_path", Kind::Text)];
@@ -136,52 +95,18 @@ pub fn endpoint(method: &str, path: &str) -> Option<&'static Endpoint> {
     ALL.iter().find(|endpoint| endpoint.method == method && endpoint.path == path)
 }
 
-impl Endpoint {
-    /// What is wrong with a body.
-    pub fn check(&self, body: &Value) -> Result<(), String> {
-        let fields = body.as_object().ok_or("invalid type: expected a map")?;
-        check_fields(self.fields, fields)?;
-        // "Exactly one of the two `mem_*` fields must be present in the body of the request."
-        match (self.path, fields.contains_key("mem_backend"), fields.contains_key("mem_file_path")) {
-            ("/snapshot/load", true, true) => {
-                Err("too many fields: either `mem_backend` or `mem_file_path` exclusively is required".into())
-            }
-            ("/snapshot/load", false, false) => {
-                Err("missing field: either `mem_backend` or `mem_file_path` is required".into())
-            }
-            _ => Ok(()),
+/// What is wrong with a body.
+pub fn check(endpoint: &Endpoint, body: &Value) -> Result<(), String> {
+    endpoint.check(body)?;
+    // "Exactly one of the two `mem_*` fields must be present in the body of the request."
+    let has = |name| body.get(name).is_some();
+    match (endpoint.path, has("mem_backend"), has("mem_file_path")) {
+        ("/snapshot/load", true, true) => {
+            Err("too many fields: either `mem_backend` or `mem_file_path` exclusively is required".into())
         }
-    }
-}
-
-fn check_fields(known: &[Field], body: &Map<String, Value>) -> Result<(), String> {
-    for (name, value) in body {
-        let field = known.iter().find(|field| field.name == name);
-        let field = field.ok_or_else(|| format!("unknown field `{name}`"))?;
-        check_value(field.kind, value).map_err(|why| format!("{name}: {why}"))?;
-    }
-    match known.iter().find(|field| field.required && !body.contains_key(field.name)) {
-        Some(missing) => Err(format!("missing field `{}`", missing.name)),
-        None => Ok(()),
-    }
-}
-
-fn check_value(kind: Kind, value: &Value) -> Result<(), String> {
-    match kind {
-        Kind::Text if value.is_string() => Ok(()),
-        Kind::Boolean if value.is_boolean() => Ok(()),
-        Kind::Integer(least, most) => match value.as_u64() {
-            Some(number) if (least..=most).contains(&number) => Ok(()),
-            Some(number) => Err(format!("invalid value: {number} is not from {least} to {most}")),
-            None => Err(format!("invalid type: {value}, expected an integer")),
-        },
-        Kind::One(of) => match value.as_str() {
-            Some(text) if of.contains(&text) => Ok(()),
-            Some(text) => Err(format!("unknown variant `{text}`, expected one of {of:?}")),
-            None => Err(format!("invalid type: {value}, expected a string")),
-        },
-        Kind::Object(known) => check_fields(known, value.as_object().ok_or("invalid type: expected a map")?),
-        Kind::Unused => Err("nothing here is to send it".into()),
-        Kind::Text | Kind::Boolean => Err(format!("invalid type: {value}")),
+        ("/snapshot/load", false, false) => {
+            Err("missing field: either `mem_backend` or `mem_file_path` is required".into())
+        }
+        _ => Ok(()),
     }
 }

@@ -2,8 +2,8 @@
 //! socket, without the harness's traits, deadlines and faults.
 
 use isobench_firecracker::Firecracker;
-use isobench_firecracker::machine::{Machine, PORT};
-use isobench_firecracker::vm::{COMMAND_LINE, Image};
+use isobench_firecracker::machine::{COMMAND_LINE, Machine};
+use isobench_firecracker::monitor::{Image, PORT};
 use isobench_runner::overhead::{self, ByHand};
 use isobench_runner::protocol::BlockRequest;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 struct Loop {
-    image: Image,
+    image: Image<Machine>,
     input: Vec<u8>,
     home: PathBuf,
 }
@@ -24,7 +24,7 @@ impl Loop {
     fn new(block: &BlockRequest) -> Loop {
         let machine: Machine = serde_json::from_value(block.prepared.clone()).expect("what `prepare` wrote down");
         Loop {
-            image: machine.image(&block.ctx, &block.target).expect("the root file system"),
+            image: Image::of(&block.ctx, &machine, &block.target).expect("the root file system"),
             input: fs::read(&block.input).expect("the request's bytes"),
             home: block.ctx.state.join("by-hand"),
         }

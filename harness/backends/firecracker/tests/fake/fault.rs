@@ -2,7 +2,6 @@
 //! /vsock`) or `guest`.
 
 use crate::http::{Asked, Connection};
-use serde_json::json;
 use std::io::Write;
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ impl Plan {
             let _ = connection.stream.write_all(text.as_bytes());
         };
         match self.what.as_str() {
-            "refuse" => connection.answer(400, Some(&json!({ "fault_message": "refused as told" }))),
+            "refuse" => connection.answer(400, Some(&crate::refusal("refused as told"))),
             "500" => say("HTTP/1.1 500 \r\nContent-Length: 13\r\n\r\n<p>as told</p"),
             "404" => say("HTTP/1.1 404 Not Found\r\n\r\n"),
             "garbage" => say("220 smtp.example.org ESMTP\r\n"),

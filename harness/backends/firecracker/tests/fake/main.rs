@@ -13,7 +13,7 @@ mod userfault;
 use fault::Plan;
 use guest::Machine;
 use http::{Asked, Connection};
-use published::{VERSION, When, endpoint};
+use published::{VERSION, When, check, endpoint};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -58,10 +58,15 @@ fn main() -> ExitCode {
             match obey(&mut machine, &asked) {
                 Ok(None) => connection.answer(204, None),
                 Ok(Some(value)) => connection.answer(200, Some(&value)),
-                Err(message) => connection.answer(400, Some(&json!({ "fault_message": message }))),
+                Err(message) => connection.answer(400, Some(&refusal(&message))),
             }
         }
     }
+}
+
+/// The body of a no.
+fn refusal(message: &str) -> Value {
+    json!({ "fault_message": message })
 }
 
 /// Does what is asked, or says why not in the real one's words.
@@ -80,7 +85,7 @@ fn obey(machine: &mut Machine, asked: &Asked) -> Result<Option<Value>, String> {
     let body = body.as_ref().ok_or_else(|| format!("Empty {method} request."))?;
     let not_json = |why: String| format!("An error occurred when deserializing the json body of a request: {why}.");
     let body: Value = serde_json::from_slice(body).map_err(|e| not_json(e.to_string()))?;
-    endpoint.check(&body).map_err(not_json)?;
+    check(endpoint, &body).map_err(not_json)?;
     match (endpoint.when, machine.started()) {
         (When::PreBoot, true) => {
             return Err("The requested operation is not supported after starting the microVM.".into());
