@@ -5,8 +5,9 @@
 #
 #   scripts/kvm-in-tcg.sh                     a run of qemu/boot-minimal, native echo
 #   scripts/kvm-in-tcg.sh COMMAND [ARG...]    any other command, in this folder
-#   scripts/kvm-in-tcg.sh --tests [NAME...]   the tests of qemu and firecracker (those with such a name), by KVM and, where
-#                                             ISOBENCH_FIRECRACKER names one, by a real Firecracker
+#   scripts/kvm-in-tcg.sh --tests [NAME...]   the tests of qemu, firecracker and cloud-hypervisor (those with such a
+#                                             name) by KVM, and by the real programs where ISOBENCH_FIRECRACKER and
+#                                             ISOBENCH_CLOUD_HYPERVISOR name them
 #
 # The emulated machine sees this one's files through virtiofs and keeps what it writes in memory, so nothing it does
 # stays. Build first: it is a hundred times slower. Wants Debian: qemu-system-x86, its virtiofsd, apt-get, dpkg-deb.
@@ -24,15 +25,18 @@ fail() {
 # The programs of the tests, and in their cache the guests, which a few of the tests build when they run out here.
 if [ "$1" = --tests ]; then
     shift
-    build=(cargo test --release --no-run --message-format json -p isobench-qemu -p isobench-firecracker)
-    mapfile -t programs < <("${build[@]}" | sed -n 's#.*"executable":"\([^"]*/deps/\(qemu\|firecracker\)-[^"]*\)".*#\1#p')
-    [ ${#programs[@]} -eq 2 ] || fail "the tests do not build"
+    build=(cargo test --release --no-run --message-format json)
+    build+=(-p isobench-qemu -p isobench-firecracker -p isobench-cloud-hypervisor)
+    names='qemu\|firecracker\|cloud_hypervisor'
+    mapfile -t programs < <("${build[@]}" | sed -n 's#.*"executable":"\([^"]*/deps/\('$names'\)-[^"]*\)".*#\1#p')
+    [ ${#programs[@]} -eq 3 ] || fail "the tests do not build"
     for program in "${programs[@]}"; do
-        env -u ISOBENCH_FIRECRACKER "$program" --test-threads 1 mid_call guests_answer leftovers ||
+        env -u ISOBENCH_FIRECRACKER -u ISOBENCH_CLOUD_HYPERVISOR \
+            "$program" --test-threads 1 mid_call guests_answer leftovers ||
             fail "the tests that build the guests failed out here"
     done
     : "${ISOBENCH_NESTED_DEADLINE:=7200}"
-    set -- bash -c 'status=0; programs=("${@:1:2}"); shift 2
+    set -- bash -c 'status=0; programs=("${@:1:3}"); shift 3
         for program in "${programs[@]}"; do "$program" --test-threads 1 --nocapture "$@" || status=1; done
         exit $status' tests "${programs[@]}" "$@"
 fi

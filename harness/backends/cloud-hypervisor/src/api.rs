@@ -8,35 +8,32 @@ use std::path::Path;
 /// Where it says how the machine is.
 pub const INFO: &str = "/api/v1/vm.info";
 
-/// A request without a body.
-macro_rules! act {
-    ($(#[$meta:meta])* $name:ident, $path:literal) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-        pub struct $name;
+/// The machine is made as it has been described, and runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Boot;
 
-        impl Request for $name {
-            const METHOD: &'static str = "PUT";
-            const PATH: &'static str = $path;
-        }
-    };
+impl Request for Boot {
+    const METHOD: &'static str = "PUT";
+    const PATH: &'static str = "/api/v1/vm.boot";
 }
 
-act!(
-    /// The machine is made as it has been described, and runs.
-    Boot,
-    "/api/v1/vm.boot"
-);
-act!(
-    /// It stands still.
-    Pause,
-    "/api/v1/vm.pause"
-);
-act!(
-    /// It runs on.
-    Resume,
-    "/api/v1/vm.resume"
-);
+/// It stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Pause;
+
+impl Request for Pause {
+    const METHOD: &'static str = "PUT";
+    const PATH: &'static str = "/api/v1/vm.pause";
+}
+
+/// It runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Resume;
+
+impl Request for Resume {
+    const METHOD: &'static str = "PUT";
+    const PATH: &'static str = "/api/v1/vm.resume";
+}
 
 /// What the machine is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
