@@ -13,8 +13,8 @@ pub mod api;
 pub mod machine;
 pub mod variant;
 
-use isobench_core::{Availability, Description, Fault, FaultKind, Model};
-use isobench_firecracker::monitor::Image;
+use isobench_core::{Availability, Description, Fault, Model};
+use isobench_firecracker::monitor::{self, Image};
 use isobench_firecracker::vm::{Deployed, Vm};
 use isobench_qemu::paused::Ahead;
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
@@ -41,22 +41,7 @@ impl Backend for CloudHypervisor {
     fn probe(&self, ctx: &RunContext) -> Availability {
         match Machine::find(ctx) {
             Err(missing) => Availability::unavailable(missing.reason, missing.remedy),
-            Ok(machine) => {
-                let absent = machine.absent(ctx);
-                let Machine { version, kernel, .. } = machine;
-                let versions = [
-                    ("cloud_hypervisor", version),
-                    ("kernel", kernel.release),
-                    ("kernel_source", kernel.source),
-                    ("kernel_sha256", kernel.sha256),
-                ];
-                Availability::Available {
-                    versions: versions.map(|(name, version)| (name.to_string(), version)).into(),
-                    emulated: false,
-                    notes: Vec::new(),
-                    absent,
-                }
-            }
+            Ok(machine) => monitor::available("cloud_hypervisor", &machine, machine.absent(ctx)),
         }
     }
 
@@ -66,9 +51,7 @@ impl Backend for CloudHypervisor {
     }
 
     fn open(&self, _ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
-        let machine = serde_json::from_value(record.clone())
-            .map_err(|e| Fault::new(FaultKind::Internal, format!("what `prepare` wrote down: {e}")))?;
-        Ok(Box::new(Ready(machine)))
+        Ok(Box::new(Ready(isobench_qemu::written_down(record)?)))
     }
 }
 

@@ -20,7 +20,7 @@ pub mod uffd;
 pub mod variant;
 pub mod vm;
 
-use isobench_core::{Availability, Description, Fault, FaultKind, Model};
+use isobench_core::{Availability, Description, Fault, Model};
 use isobench_qemu::paused::Ahead;
 use isobench_runner::containers;
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
@@ -52,22 +52,7 @@ impl Backend for Firecracker {
     fn probe(&self, ctx: &RunContext) -> Availability {
         match Machine::find(ctx) {
             Err(missing) => Availability::unavailable(missing.reason, missing.remedy),
-            Ok(machine) => {
-                let absent = machine.absent(ctx);
-                let Machine { version, kernel, .. } = machine;
-                let versions = [
-                    ("firecracker", version),
-                    ("kernel", kernel.release),
-                    ("kernel_source", kernel.source),
-                    ("kernel_sha256", kernel.sha256),
-                ];
-                Availability::Available {
-                    versions: versions.map(|(name, version)| (name.to_string(), version)).into(),
-                    emulated: false,
-                    notes: Vec::new(),
-                    absent,
-                }
-            }
+            Ok(machine) => monitor::available("firecracker", &machine, machine.absent(ctx)),
         }
     }
 
@@ -77,9 +62,7 @@ impl Backend for Firecracker {
     }
 
     fn open(&self, _ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
-        let machine = serde_json::from_value(record.clone())
-            .map_err(|e| Fault::new(FaultKind::Internal, format!("what `prepare` wrote down: {e}")))?;
-        Ok(Box::new(Ready(machine)))
+        Ok(Box::new(Ready(isobench_qemu::written_down(record)?)))
     }
 
     fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! dials Unix sockets where its guest dials a vsock. Firecracker is one, Cloud Hypervisor another.
 
 use crate::vm::{Process, Vm};
-use isobench_core::{Fault, sha256_hex};
+use isobench_core::{Availability, Fault, sha256_hex};
 use isobench_qemu::accel::{self, PROBE_AGENT, PROBE_DEADLINE};
 use isobench_qemu::initramfs::{self, GUEST_FILE, Root};
 use isobench_qemu::kernel::{Kernel, Missing};
@@ -13,6 +13,7 @@ use isobench_qemu::vmm::{Log, Vmm};
 use isobench_runner::agents::{self, AgentPackage};
 use isobench_runner::place::installed;
 use isobench_runner::{Attribution, Deadline, Phases, RunContext, Target};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -292,4 +293,21 @@ fn ask<M: Monitor>(
 /// The probe guest, booted.
 fn booted<M: Monitor>(ctx: &RunContext, machine: &M) -> Result<Vm<M>, Fault> {
     Vm::start(&Image::of_probe(ctx, machine)?, &mut Phases::new(), accel::within(PROBE_DEADLINE))
+}
+
+/// What a probe answers where there is a monitor, whose version is known as `key`, but for the variants that are absent.
+pub fn available<M: Monitor>(key: &str, machine: &M, absent: BTreeMap<String, String>) -> Availability {
+    let kernel = machine.kernel();
+    let versions = [
+        (key, machine.version()),
+        ("kernel", &kernel.release),
+        ("kernel_source", &kernel.source),
+        ("kernel_sha256", &kernel.sha256),
+    ];
+    Availability::Available {
+        versions: versions.map(|(name, version)| (name.to_string(), version.to_string())).into(),
+        emulated: false,
+        notes: Vec::new(),
+        absent,
+    }
 }

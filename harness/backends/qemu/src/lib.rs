@@ -36,6 +36,7 @@ use kernel::{Kernel, Missing};
 use machine::{Accel, Machine, Machines, PORT, Qemu, memory_mib};
 use paused::Ahead;
 use saved::Saved;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
@@ -94,10 +95,16 @@ impl Backend for QemuBackend {
     }
 
     fn open(&self, _ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
-        let machines = serde_json::from_value(record.clone())
-            .map_err(|e| Fault::new(FaultKind::Internal, format!("what `prepare` wrote down: {e}")))?;
-        Ok(Box::new(Ready(machines)))
+        Ok(Box::new(Ready(written_down(record)?)))
     }
+}
+
+/// What `prepare` of a backend wrote down as `record`.
+///
+/// # Errors
+/// The fault of something else.
+pub fn written_down<T: DeserializeOwned>(record: &serde_json::Value) -> Result<T, Fault> {
+    T::deserialize(record).map_err(|e| Fault::new(FaultKind::Internal, format!("what `prepare` wrote down: {e}")))
 }
 
 /// What can be run here.
