@@ -59,8 +59,8 @@ RUST
 
 export ISOBENCH_ROOT=$work/root ISOBENCH_STATE=$work/s TMPDIR=$work/tmp
 # A copy of the cache: some rounds begin without guests, so that the kill falls into a build.
-usual=${ISOBENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/isobench}
-if [ -d "$usual" ]; then cp -a "$usual" "$work/c"; fi
+. "$root/scripts/cache.sh"
+cp -a "$cache" "$work/c"
 export ISOBENCH_CACHE=$work/c
 
 rows=(process/spawn process/zygote v8/fresh quickjs/fresh wasmtime/pooling bwrap/namespaces oci/runc docker/runc
@@ -118,7 +118,7 @@ for ((round = 1; round <= rounds; round++)); do
     links=$(interfaces | comm -13 "$work/interfaces" - | count)
     states=$(find "$work/s" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | count)
     files=$(find "$work/tmp" -mindepth 1 2>/dev/null | count)
-    parts=$(find "$work/c" -name '*.part*' 2>/dev/null | count)
+    parts=$(find "$work/c" -name '.part-*' 2>/dev/null | count)
     left=$((processes + mounts + sockets + groups + links + states + files + parts))
     printf 'round %2d: %5d ms, %-8s also killed %-24s left: %d' "$round" "$wait_ms" "$phase" "$also" "$left"
     if ((left > 0)); then

@@ -54,7 +54,8 @@ trap 'exit 130' INT TERM
 # The outer kernel and a shell for its root, unpacked and not installed.
 package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -1)
 [ -n "$package" ] || fail "apt knows no linux-image-cloud-amd64: this script wants Debian's"
-unpacked=${ISOBENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/isobench}/kvm-in-tcg/$package
+. scripts/cache.sh
+unpacked=$cache/kvm-in-tcg/$package
 if ! [ -d "$unpacked" ]; then
     mkdir -p "$(dirname "$unpacked")" "$work/packages" "$work/unpacked"
     (cd "$work/packages" && apt-get download -qq -o APT::Sandbox::User=root "$package-unsigned" busybox-static) || fail "apt-get download failed"

@@ -15,7 +15,8 @@ fail() {
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "pinned for x86-64 Linux only"
 command -v npm >/dev/null 2>&1 || fail "npm is missing (Debian: apt install npm)"
 
-home="${ISOBENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/isobench}/$name"
+. "$(dirname "$0")/cache.sh"
+home="$cache/$name"
 folder="$home/$version"
 program="$folder/node_modules/$package/$file"
 right() { echo "$sha256  $program" | sha256sum --check --status 2>/dev/null; }

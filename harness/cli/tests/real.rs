@@ -146,7 +146,7 @@ fn after_kill_9_of_the_harness_clean_leaves_nothing_and_the_next_run_works() {
         let child = amid_a_call(&checkout, &mut tracks, &cells);
         kill(child.id(), libc::SIGKILL);
         end_of(child);
-        checkout.run(&["clean"]).expect(0).says("reaped");
+        checkout.run(&["clean"]).expect(0).says("removed");
         tracks.assert_gone(&checkout);
         checkout.run(&["report"]).expect(0);
 

@@ -111,7 +111,7 @@ fn after_kill_9_of_the_harness_clean_leaves_nothing() {
     wait_for("a first block", || some_block(&checkout));
     signal(child.id(), libc::SIGKILL);
     end_of(child);
-    checkout.run(&["clean"]).expect(0).says("reaped");
+    checkout.run(&["clean"]).expect(0).says("removed");
     checkout.assert_nothing_left();
     checkout.run(&["clean"]).expect(0).says("nothing to clean");
     // What was on disk is readable, and a report can be made of it.

@@ -2,6 +2,7 @@
 //! the one with the other.
 
 use crate::backend::{RunContext, Target};
+use crate::part::Part;
 use crate::stopwatch::Deadline;
 use isobench_core::{Fault, FaultKind, Guest, sha256_hex};
 use std::fs;
@@ -107,15 +108,14 @@ pub fn compiled_guest(ctx: &RunContext, target: &Target, engine: &str, options: 
     let key = sha256_hex(stamp.as_bytes());
     let path = ctx.cache.join("prepared").join(format!("{key}.cwasm"));
     if !path.is_file() {
-        let dir = path.parent().expect("joined above");
-        fs::create_dir_all(dir).map_err(|e| Fault::backend(format!("{}: {e}", dir.display())))?;
-        let part = path.with_extension(format!("part{}", std::process::id()));
+        let failed = |e: std::io::Error| Fault::backend(format!("{}: {e}", path.display()));
+        let part = Part::beside(&path).map_err(failed)?;
         let mut command = Command::new(&agent);
-        command.arg("prepare").args(options).arg(&target.artifact).arg(&part);
+        command.arg("prepare").args(options).arg(&target.artifact).arg(part.path());
         run_to_end(&mut command, PREPARE_DEADLINE).map_err(|message| {
             Fault::new(FaultKind::InvalidGuest, format!("{}: {message}", target.artifact.display()))
         })?;
-        fs::rename(&part, &path).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))?;
+        part.persist(&path).map_err(failed)?;
     }
     Ok(path)
 }

@@ -1,5 +1,6 @@
 //! The traits that a backend implements. The experiments are written against these alone.
 
+use crate::owner::{self, Life};
 use crate::stopwatch::{Deadline, Phases};
 use isobench_core::{Availability, Description, Fault, Guest, Limits, SampleFlag};
 use isobench_guest::frame::Memory;
@@ -28,10 +29,39 @@ pub trait Backend: Send + Sync {
 
     /// Reaps what killed runs left that is not a process of ours (containers, mounts, cgroups); the harness itself
     /// kills processes and removes state folders. `dead` are the state folders of runs whose coordinator is gone.
-    /// Answers with a line for each thing reaped.
-    fn clean(&self, ctx: &RunContext, dead: &[PathBuf]) -> Vec<String> {
+    /// What has an owner that is not provably gone stays.
+    fn clean(&self, ctx: &RunContext, dead: &[PathBuf]) -> Cleaned {
         let _ = (ctx, dead);
-        Vec::new()
+        Cleaned::default()
+    }
+}
+
+/// What a clean-up did, a line for each thing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleaned {
+    /// What was removed or killed.
+    pub removed: Vec<String>,
+    /// What looks like isobench's but has an owner that is not provably gone: why, and how a person removes it.
+    pub left_alone: Vec<String>,
+}
+
+impl Cleaned {
+    /// Appends what another clean-up did.
+    pub fn extend(&mut self, other: Cleaned) {
+        self.removed.extend(other.removed);
+        self.left_alone.extend(other.left_alone);
+    }
+
+    /// Removes a thing if the owner of `tag` is provably gone, by `remove`, which returns whether it worked. Lists the
+    /// thing if neither life nor death of its owner is proven; `remedy` is a person's command to remove it.
+    pub fn judge(&mut self, thing: &str, tag: &str, remedy: &str, remove: impl FnOnce() -> bool) {
+        match owner::life(tag) {
+            Life::Alive => {}
+            Life::Gone => self.removed.extend(remove().then(|| thing.to_string())),
+            Life::Unknown(why) => {
+                self.left_alone.push(format!("{thing}: {why}; if no isobench uses it, remove it with `{remedy}`"));
+            }
+        }
     }
 }
 

@@ -8,7 +8,6 @@ mod maker;
 
 pub use maker::{Limit, Made, Maker};
 
-use crate::owner;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,11 +16,10 @@ use std::time::{Duration, Instant};
 /// Longest wait for killed processes to leave their cgroups.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The tags of owners that are gone, whose trees (named `prefix` and the tag) are debris.
-pub fn gone_owners(prefix: &str) -> BTreeSet<String> {
+/// Returns the tags of the owners of all trees whose names are `prefix` and a tag.
+pub fn owners(prefix: &str) -> BTreeSet<String> {
     let entries = hierarchies().into_iter().filter_map(|h| fs::read_dir(h.mount).ok()).flatten().flatten();
-    let tags = entries.filter_map(|e| Some(e.file_name().to_str()?.strip_prefix(prefix)?.to_string()));
-    tags.filter(|tag| owner::is_gone(tag)).collect()
+    entries.filter_map(|e| Some(e.file_name().to_str()?.strip_prefix(prefix)?.to_string())).collect()
 }
 
 /// Kills every process in the tree `name` and removes the tree. Answers with the number of processes killed.

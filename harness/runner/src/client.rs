@@ -1,7 +1,7 @@
 //! The coordinator's end of the runner protocol: finds runners, asks them, spawns one per block, and outlives all of
 //! them.
 
-use crate::backend::RunContext;
+use crate::backend::{Cleaned, RunContext};
 use crate::machine;
 use crate::protocol::{BlockRequest, CleanRequest, Event, Owned, Visit};
 use crate::reap::{self, COOKIE};
@@ -106,7 +106,7 @@ impl Runner {
     }
 
     /// Reaps what dead runs left.
-    pub fn clean(&self, request: &CleanRequest) -> Result<Vec<String>, Fault> {
+    pub fn clean(&self, request: &CleanRequest) -> Result<Cleaned, Fault> {
         ask(&self.program, &self.env, "clean", request, &request.ctx.state, RELEASE_DEADLINE)
     }
 
@@ -338,6 +338,7 @@ impl Drop for Process {
         }
         if !self.cookie.as_os_str().is_empty() {
             reap::kill_cookie(&self.cookie);
+            // This process gave the folder to its child, inside its own run's state folder.
             let _ = std::fs::remove_dir_all(&self.cookie);
         }
     }

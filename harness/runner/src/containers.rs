@@ -4,7 +4,7 @@ mod ids;
 
 pub use ids::Ids;
 
-use crate::backend::{Attribution, Deployment, Prepared, RunContext, Target};
+use crate::backend::{Attribution, Cleaned, Deployment, Prepared, RunContext, Target};
 use crate::{cgroup, owner};
 use isobench_core::{Fault, FaultKind, Limits};
 use std::fs;
@@ -75,14 +75,18 @@ impl Drop for Tree {
     }
 }
 
-/// Takes down the containers of processes that are gone, by their trees. Answers with a line for each.
-pub fn reap(backend: &str, prefix: &str) -> Vec<String> {
-    let gone = cgroup::gone_owners(prefix).into_iter();
-    gone.map(|tag| {
-        let killed = cgroup::clear(&format!("{prefix}{tag}"));
-        format!("{backend}: removed the cgroups of a runner that is gone, and {killed} processes in them")
-    })
-    .collect()
+/// Takes down the containers of processes that are gone, by the trees of cgroups that carry their tags.
+pub fn reap(backend: &str, prefix: &str) -> Cleaned {
+    let mut cleaned = Cleaned::default();
+    for tag in cgroup::owners(prefix) {
+        let name = format!("{prefix}{tag}");
+        let remedy = format!("find /sys/fs/cgroup -depth -type d -path '*/{name}*' -exec rmdir {{}} +");
+        cleaned.judge(&format!("{backend}: cgroups {name} and the processes in them"), &tag, &remedy, || {
+            cgroup::clear(&name);
+            true
+        });
+    }
+    cleaned
 }
 
 /// As [`Prepared::deploy`], without anything prepared.
@@ -95,7 +99,7 @@ pub struct NoDaemon {
     /// Makes a guest ready.
     pub deploy: Deploy,
     /// Takes down the containers of processes that are gone.
-    pub reap: fn() -> Vec<String>,
+    pub reap: fn() -> Cleaned,
 }
 
 impl Prepared for NoDaemon {

@@ -5,8 +5,9 @@
 //! `kill -9`, is to kill processes, which are found by cookie (the daemon, its helpers, shims) and by cgroup (what runs
 //! in containers).
 
+use crate::backend::Cleaned;
 use crate::stopwatch::Deadline;
-use crate::{cgroup, reap};
+use crate::{cgroup, containers, reap};
 use isobench_core::Fault;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -104,7 +105,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // First who could start something, then what was started.
+        // First the daemon, which could start something, then what it started. All of it carries the cookie or is in the
+        // cgroup of this process, which made the folder.
         reap::kill_cookie(&self.dir);
         let _ = self.child.wait();
         cgroup::clear(&self.cgroup);
@@ -116,20 +118,17 @@ impl Drop for Daemon {
 }
 
 /// Takes down what is left of a backend's daemons whose owners are gone: `dead` are the state folders of dead runs,
-/// `cgroups` is what its trees are called before their owners' tags. Answers with a line for each.
-pub fn reap(backend: &str, cgroups: &str, dead: &[PathBuf]) -> Vec<String> {
-    let mut reaped = Vec::new();
+/// `cgroups` is what its trees are called before their owners' tags.
+pub fn reap(backend: &str, cgroups: &str, dead: &[PathBuf]) -> Cleaned {
+    let mut cleaned = Cleaned::default();
     for dir in dead {
         let killed = reap::kill_cookie(dir);
         if !killed.is_empty() {
-            reaped.push(format!("{backend}: killed {} processes of {}", killed.len(), dir.display()));
+            cleaned.removed.push(format!("{backend}: {} processes of {}", killed.len(), dir.display()));
         }
     }
-    for tag in cgroup::gone_owners(cgroups) {
-        let killed = cgroup::clear(&format!("{cgroups}{tag}"));
-        reaped.push(format!("{backend}: removed the cgroups of a run that is gone, and {killed} processes in them"));
-    }
-    reaped
+    cleaned.extend(containers::reap(backend, cgroups));
+    cleaned
 }
 
 /// In the child: a mount namespace and a network of its own, and death with the owner.

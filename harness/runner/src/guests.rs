@@ -1,6 +1,7 @@
 //! Fixtures to artifacts: what a workload's guests are made of, built where they need building, content-addressed.
 
 use crate::agents::{self, run_to_end};
+use crate::part::{self, Part};
 use crate::place::Places;
 use isobench_core::workload::GuestSource;
 use isobench_core::{Guest, Workload, sha256_hex};
@@ -8,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Longest wait for one guest to build: a cold Rust toolchain with the standard library needs a minute or two.
@@ -68,13 +68,13 @@ fn build_one(
             let path = places.cache.join("guests").join(format!("{}-{guest}-{key}", workload.name));
             if !path.is_file() {
                 say(&format!("building the {guest} guest of {}", workload.name));
-                let part = part(&path);
-                make_parent(&part)?;
+                let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+                let part = Part::beside(&path).map_err(failed)?;
                 match guest {
-                    Guest::Native => build_native(places, dir, &part)?,
-                    _ => build_wasm(places, &workload.name, &part)?,
+                    Guest::Native => build_native(places, dir, part.path())?,
+                    _ => build_wasm(places, &workload.name, part.path())?,
                 }
-                fs::rename(&part, &path).map_err(|e| format!("{}: {e}", path.display()))?;
+                part.persist(&path).map_err(failed)?;
             }
             Ok(path)
         }
@@ -87,9 +87,7 @@ fn assemble(places: &Places, workload: &str, path: &Path) -> Result<PathBuf, Str
     // With the workload's name, for a backend that refuses it names this file.
     let out = places.cache.join("guests").join(format!("{workload}-wat-{}.wasm", &sha256_hex(&wasm)[..16]));
     if !out.is_file() {
-        let part = part(&out);
-        make_parent(&part)?;
-        fs::write(&part, wasm).and_then(|()| fs::rename(&part, &out)).map_err(|e| format!("{}: {e}", out.display()))?;
+        part::write(&out, wasm).map_err(|e| format!("{}: {e}", out.display()))?;
     }
     Ok(out)
 }
@@ -166,16 +164,4 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
             false => files.push(path),
         }
     }
-}
-
-/// Where a file is made before it gets its name: a path of its own for everyone who makes it at the same time, in other
-/// processes or on other threads of this one.
-fn part(path: &Path) -> PathBuf {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    path.with_extension(format!("part{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)))
-}
-
-fn make_parent(path: &Path) -> Result<(), String> {
-    let dir = path.parent().expect("joined to a folder");
-    fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))
 }

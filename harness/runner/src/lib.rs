@@ -28,7 +28,9 @@ pub mod http;
 pub mod machine;
 pub mod memory;
 pub mod overhead;
+pub mod owned;
 pub mod owner;
+pub mod part;
 pub mod place;
 pub mod plan;
 pub mod probing;
@@ -41,5 +43,5 @@ pub mod spawned;
 pub mod stopwatch;
 pub mod testing;
 
-pub use backend::{Attribution, Backend, Deployment, Instance, Prepared, RunContext, Target};
+pub use backend::{Attribution, Backend, Cleaned, Deployment, Instance, Prepared, RunContext, Target};
 pub use stopwatch::{Deadline, Phases};

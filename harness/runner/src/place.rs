@@ -1,8 +1,8 @@
 //! Where things lie: the checkout, the cache, the state folders, our own programs.
 
+use crate::owned;
 use anyhow::{Context, Result, bail};
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,7 +30,7 @@ pub fn installed(program: &str) -> Option<PathBuf> {
 /// A program that the set-up fetches: the one that `ISOBENCH_<NAME>` names, else the pinned one that `scripts/<name>.sh`
 /// has put into the cache, else an installed one.
 pub fn fetched(cache: &Path, name: &str) -> Option<PathBuf> {
-    let named = env::var_os(format!("ISOBENCH_{}", name.to_uppercase())).map(PathBuf::from);
+    let named = env::var_os(format!("ISOBENCH_{}", name.to_uppercase())).filter(|n| !n.is_empty()).map(PathBuf::from);
     let pinned = || cache.join(name).join("pinned").canonicalize().ok().filter(|file| file.is_file());
     named.or_else(pinned).or_else(|| installed(name))
 }
@@ -38,25 +38,23 @@ pub fn fetched(cache: &Path, name: &str) -> Option<PathBuf> {
 impl Places {
     /// Finds them: `ISOBENCH_ROOT`, or the first folder upwards with `workloads/`; `ISOBENCH_CACHE`, or `isobench` in
     /// the user's cache folder; `ISOBENCH_STATE`, or `/tmp/isobench-<uid>`; `ISOBENCH_PROGRAMS`, or the folder of this
-    /// program.
+    /// program. An empty variable counts as unset.
+    ///
+    /// # Errors
+    /// Returns an error if there is no checkout, or if the cache or the state folder cannot be made or is not
+    /// isobench's own ([`owned`]).
     pub fn find() -> Result<Places> {
         let places = Places {
-            root: match env::var_os("ISOBENCH_ROOT") {
-                Some(root) => PathBuf::from(root),
+            root: match set("ISOBENCH_ROOT")? {
+                Some(root) => root,
                 None => find_root(&env::current_dir().context("current folder")?)?,
             },
-            cache: match (env::var_os("ISOBENCH_CACHE"), env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
-                (Some(cache), _, _) => PathBuf::from(cache),
-                (None, Some(base), _) => Path::new(&base).join("isobench"),
-                (None, None, Some(home)) => Path::new(&home).join(".cache/isobench"),
-                (None, None, None) => bail!("no cache folder: set HOME, XDG_CACHE_HOME or ISOBENCH_CACHE"),
-            },
-            state: state_root(),
+            cache: cache_folder()?,
+            state: state_folder()?,
             programs: programs()?,
         };
-        for dir in [&places.cache, &places.state] {
-            fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-        }
+        owned::cache(&places.cache)?;
+        owned::state_root(&places.state)?;
         Ok(places)
     }
 
@@ -76,11 +74,32 @@ impl Places {
     }
 }
 
+/// Returns the absolute path that a variable names; `None` if it is unset or empty.
+fn set(variable: &str) -> Result<Option<PathBuf>> {
+    let value = env::var_os(variable).filter(|value| !value.is_empty());
+    value
+        .map(|value| std::path::absolute(&value).with_context(|| format!("{variable}={}", value.display())))
+        .transpose()
+}
+
+fn cache_folder() -> Result<PathBuf> {
+    if let Some(cache) = set("ISOBENCH_CACHE")? {
+        return Ok(cache);
+    }
+    // The XDG base directory specification has relative paths ignored.
+    let user = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    match (user("XDG_CACHE_HOME"), user("HOME")) {
+        (Some(base), _) => Ok(base.join("isobench")),
+        (None, Some(home)) => Ok(home.join(".cache/isobench")),
+        (None, None) => bail!("no cache folder: set ISOBENCH_CACHE, or HOME, to an absolute path"),
+    }
+}
+
 /// The folder of all runs' state folders. In `/tmp` and short, because a socket's path may have 107 bytes only.
-pub fn state_root() -> PathBuf {
+fn state_folder() -> Result<PathBuf> {
     // SAFETY: getuid cannot fail.
     let uid = unsafe { libc::getuid() };
-    env::var_os("ISOBENCH_STATE").map_or_else(|| PathBuf::from(format!("/tmp/isobench-{uid}")), PathBuf::from)
+    Ok(set("ISOBENCH_STATE")?.unwrap_or_else(|| PathBuf::from(format!("/tmp/isobench-{uid}"))))
 }
 
 fn find_root(from: &Path) -> Result<PathBuf> {
@@ -95,8 +114,8 @@ fn find_root(from: &Path) -> Result<PathBuf> {
 
 /// The folder of our programs: that of this one, or its parent where this is a test or a bench (`deps/`).
 fn programs() -> Result<PathBuf> {
-    if let Some(dir) = env::var_os("ISOBENCH_PROGRAMS") {
-        return Ok(PathBuf::from(dir));
+    if let Some(dir) = set("ISOBENCH_PROGRAMS")? {
+        return Ok(dir);
     }
     let exe = env::current_exe().context("path of this program")?;
     let dir = exe.parent().context("folder of this program")?;

@@ -6,7 +6,7 @@
 //! | `probe` | a [`RunContext`] | an [`Availability`](isobench_core::Availability) |
 //! | `own` | a [`RunContext`] line, then open until the run ends | an [`Owned`] line once prepared |
 //! | `block` | a [`BlockRequest`] | [`Event`] lines |
-//! | `clean` | a [`CleanRequest`] | a JSON list of lines |
+//! | `clean` | a [`CleanRequest`] | a [`Cleaned`](crate::Cleaned) |
 
 use crate::backend::{RunContext, Target};
 use isobench_core::load::{Rates, StartLimit};

@@ -1,16 +1,22 @@
 //! Nothing is left behind: every process that descends from a run carries a cookie in its environment, so that even
 //! one that left its process group and parent is found and killed.
 
+use crate::owner::{self, Life};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The environment variable of the cookie: `<state folder of the run>/<owner or block>`.
 pub const COOKIE: &str = "ISOBENCH_COOKIE";
 
-/// File in a run's state folder that names its coordinator: `pid start-time`.
+/// File in a run's state folder that holds the owner tag of its coordinator.
 const COORDINATOR: &str = "coordinator";
+/// Begins the name of a state folder that is being made; the owner tag of its maker follows.
+const NEW: &str = ".new-";
+/// Numbers the state folders of this process while they are made.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A run's state folder, which says whose it is. Dropping it kills what still carries the run's cookie and removes it.
 #[derive(Debug)]
@@ -19,12 +25,22 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Makes the state folder of a new run, owned by this process.
+    /// Makes the state folder of a new run, owned by this process. It appears at once with its owner tag in it, so that
+    /// a clean-up at the same time never sees it without an owner.
+    ///
+    /// # Errors
+    /// Returns an error if the folder exists already or cannot be made.
     pub fn create(root: &Path, run: &str) -> io::Result<StateDir> {
+        let made = root.join(format!("{NEW}{}.{}", owner::me(), MADE.fetch_add(1, Ordering::Relaxed)));
         let path = root.join(run);
-        fs::create_dir_all(&path)?;
-        let me = std::process::id();
-        fs::write(path.join(COORDINATOR), format!("{me} {}\n", start_time(me).unwrap_or(0)))?;
+        fs::create_dir(&made)?;
+        // A folder with a file in it is never replaced by a rename.
+        let named = fs::write(made.join(COORDINATOR), owner::me()).and_then(|()| fs::rename(&made, &path));
+        if let Err(cause) = named {
+            // This process has just made the folder under a name that holds its own tag.
+            let _ = fs::remove_dir_all(&made);
+            return Err(cause);
+        }
         Ok(StateDir { path })
     }
 
@@ -37,26 +53,56 @@ impl StateDir {
 impl Drop for StateDir {
     fn drop(&mut self) {
         kill_cookie(&self.path);
-        // A mount or file that resists is reported by `isobench clean`.
+        // `create` made the folder for this process. A mount or file that resists is reported by `isobench clean`.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// State folders whose coordinator is gone.
-pub fn dead_runs(root: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
-    let mut dead: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| p.is_dir() && !is_alive(p)).collect();
-    dead.sort();
-    dead
+/// What lies in a state root and is not in use by a live run.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// State folders of runs whose coordinator is provably gone.
+    pub dead: Vec<PathBuf>,
+    /// What is left alone: the path and the reason.
+    pub left_alone: Vec<String>,
 }
 
-fn is_alive(state: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(state.join(COORDINATOR)) else { return false };
-    let mut words = text.split_whitespace().map(str::parse::<u64>);
-    match (words.next(), words.next()) {
-        (Some(Ok(pid)), Some(Ok(started))) => start_time(pid as u32) == Some(started),
-        _ => false,
+/// Looks through a state root that isobench has checked to be its own ([`crate::owned::state_root`]).
+pub fn leftovers(root: &Path) -> Leftovers {
+    let mut all = Leftovers::default();
+    let mut entries: Vec<_> = fs::read_dir(root).into_iter().flatten().flatten().collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries.into_iter().filter(|entry| entry.file_type().is_ok_and(|t| !t.is_file())) {
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        let tag = if let Some(tag) = name.strip_prefix(NEW) {
+            tag.split('.').next().map(String::from)
+        } else if is_run_name(&name) && entry.file_type().is_ok_and(|t| t.is_dir()) {
+            fs::read_to_string(path.join(COORDINATOR)).ok()
+        } else {
+            None
+        };
+        let life = tag.map_or(Life::Unknown("isobench did not make it"), |tag| owner::life(tag.trim()));
+        match life {
+            Life::Alive => {}
+            Life::Gone => all.dead.push(path),
+            // A run that has ended since the folder was listed has taken it along.
+            Life::Unknown(_) if path.symlink_metadata().is_err() => {}
+            Life::Unknown(why) => {
+                let path = path.display();
+                all.left_alone.push(format!("{path}: {why}; if no isobench uses it, remove it with `rm -r {path}`"));
+            }
+        }
     }
+    all
+}
+
+/// Whether a folder's name is one that a run's state folder has: a run id (`20261130-120000-123`), or a command's name
+/// and an id (`doctor-20261130-120000-123`).
+fn is_run_name(name: &str) -> bool {
+    let mut parts = name.rsplitn(4, '-');
+    let digits = |part: Option<&str>, n| part.is_some_and(|p| p.len() == n && p.bytes().all(|b| b.is_ascii_digit()));
+    let id = digits(parts.next(), 3) && digits(parts.next(), 6) && digits(parts.next(), 8);
+    id && parts.next().is_none_or(|command| command.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
 /// When a process started, in clock ticks since boot (`/proc/PID/stat`, field 22): tells a reused pid apart.
@@ -119,4 +165,67 @@ pub fn kill_group(child: &mut std::process::Child) -> Option<std::process::ExitS
     // SAFETY: the child was started as the leader of a group of its own and has not been waited for.
     unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
     child.wait().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    /// A state folder whose coordinator has the tag.
+    fn run_of(root: &Path, run: &str, tag: &str) -> PathBuf {
+        let path = root.join(run);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(COORDINATOR), tag).unwrap();
+        path
+    }
+
+    #[test]
+    fn only_folders_of_provably_dead_runs_are_leftovers() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let dead_tag = owner::tag(std::process::id(), 1);
+        let dead = run_of(root, "20261130-120000-001", &dead_tag);
+        let half_made = root.join(format!("{NEW}{dead_tag}.0"));
+        fs::create_dir(&half_made).unwrap();
+        let live = StateDir::create(root, "doctor-20261130-120000-002").unwrap();
+        let elsewhere = format!("{}-1-1-1", owner::me().split('-').next().unwrap());
+        run_of(root, "20261130-120000-003", &elsewhere);
+        run_of(root, "thesis", &dead_tag);
+        fs::create_dir(root.join("20261130-120000-004")).unwrap();
+        std::os::unix::fs::symlink(&dead, root.join("20261130-120000-005")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        let found = leftovers(root);
+        assert_eq!(found.dead, [half_made, dead]);
+        let left: Vec<_> = found.left_alone.iter().map(|line| line.split(':').next().unwrap()).collect();
+        let names = ["20261130-120000-003", "20261130-120000-004", "20261130-120000-005", "thesis"];
+        assert_eq!(left, names.map(|name| root.join(name).display().to_string()));
+        assert!(found.left_alone[0].contains("another PID namespace"), "{:?}", found.left_alone);
+        drop(live);
+    }
+
+    #[test]
+    fn a_state_folder_is_never_seen_without_its_owner() {
+        let root = tempfile::tempdir().unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..300 {
+                    drop(StateDir::create(root.path(), &format!("20261130-120000-{n:03}")).unwrap());
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(leftovers(root.path()).dead, [] as [PathBuf; 0]);
+            }
+        });
+    }
+
+    #[test]
+    fn two_runs_never_share_a_state_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let _first = StateDir::create(root.path(), "20261130-120000-001").unwrap();
+        assert!(StateDir::create(root.path(), "20261130-120000-001").is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
 }

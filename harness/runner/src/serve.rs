@@ -123,7 +123,8 @@ impl<'a> OwnState<'a> {
 
 impl Drop for OwnState<'_> {
     fn drop(&mut self) {
-        // What cannot be removed now goes with the run's state folder.
+        // The coordinator gave this folder to this process alone, inside its run's state folder. What cannot be removed
+        // now goes with that one.
         let _ = fs::remove_dir_all(&self.0.state);
     }
 }

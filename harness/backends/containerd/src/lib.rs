@@ -27,7 +27,7 @@ use daemon::Chosen;
 use image::REPOSITORY;
 use isobench_core::{Availability, Description, Fault, Model};
 use isobench_runner::agents::{self, AgentPackage};
-use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
+use isobench_runner::{Backend, Cleaned, Deadline, Deployment, Prepared, RunContext, Target};
 use std::path::PathBuf;
 use std::time::Duration;
 use variant::Variant;
@@ -79,15 +79,14 @@ impl Backend for Containerd {
         Ok(Box::new(Opened(shared)))
     }
 
-    fn clean(&self, _ctx: &RunContext, dead: &[PathBuf]) -> Vec<String> {
-        let mut reaped = Vec::new();
+    fn clean(&self, _ctx: &RunContext, dead: &[PathBuf]) -> Cleaned {
+        let mut cleaned = isobench_runner::daemon::reap("containerd", daemon::CGROUP, dead);
         if let Some(socket) = daemon::named_socket() {
             let client = Client::new(&socket, "");
-            reaped.extend(reap::containers(&client));
-            reaped.extend(reap::images(&client, None));
+            cleaned.extend(reap::containers(&client));
+            cleaned.extend(reap::images(&client, None));
         }
-        reaped.extend(isobench_runner::daemon::reap("containerd", daemon::CGROUP, dead));
-        reaped
+        cleaned
     }
 }
 

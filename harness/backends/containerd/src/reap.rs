@@ -1,40 +1,53 @@
 //! What is ours in a containerd, found by label and name.
 
-use crate::api::{ANSWER_DEADLINE, Client};
+use crate::api::{ANSWER_DEADLINE, Client, NAMESPACE};
 use crate::container::{LABEL, remove};
 use crate::daemon::LEASE;
 use crate::image::REPOSITORY;
 use crate::messages::{DeleteImage, DeleteLease, ListContainers, ListImages, ListLeases};
-use isobench_runner::{Deadline, owner};
+use isobench_runner::{Cleaned, Deadline};
 
-/// Removes the containers of processes that are gone. Answers with a line for each.
-pub fn containers(client: &Client) -> Vec<String> {
+/// Removes the containers of processes that are gone. The daemon may be shared with other machines and namespaces: a
+/// container whose owner may live there stays.
+pub fn containers(client: &Client) -> Cleaned {
     let deadline = Deadline::after(ANSWER_DEADLINE);
     let listed = client.call(ListContainers {}, deadline).unwrap_or_default().containers;
-    let gone =
-        listed.into_iter().filter(|container| container.labels.get(LABEL).is_some_and(|tag| owner::is_gone(tag)));
-    let removed = gone.filter(|container| remove(client, &container.id, deadline).is_ok());
-    removed.map(|container| format!("containerd: removed container {}", container.id)).collect()
+    let mut cleaned = Cleaned::default();
+    for container in listed {
+        let (id, Some(tag)) = (&container.id, container.labels.get(LABEL)) else { continue };
+        let remedy = format!("ctr --namespace {NAMESPACE} containers delete {id}");
+        cleaned.judge(&format!("containerd: container {id}"), tag, &remedy, || remove(client, id, deadline).is_ok());
+    }
+    cleaned
 }
 
-/// Removes the images of owners that are gone, and of `also`, and gives back their leases: with these goes whatever
-/// was half made. Answers with a line for each.
-pub fn images(client: &Client, also: Option<&str>) -> Vec<String> {
+/// Removes the images of owners that are gone, and those of `own`, this process's tag at the end of its run; then gives
+/// back their leases, and with these everything half made.
+pub fn images(client: &Client, own: Option<&str>) -> Cleaned {
     let deadline = Deadline::after(ANSWER_DEADLINE);
-    let debris = |tag: &str| also == Some(tag) || owner::is_gone(tag);
-    let mut reaped = Vec::new();
-    for image in client.call(ListImages {}, deadline).unwrap_or_default().images {
-        let tag = image.name.strip_prefix(REPOSITORY).and_then(|rest| rest.split(':').next());
-        let delete = DeleteImage { name: image.name.clone(), sync: false };
-        if tag.is_some_and(debris) && client.call(delete, deadline).is_ok() {
-            reaped.push(format!("containerd: removed image {}", image.name));
+    let mut cleaned = Cleaned::default();
+    let mut judge = |thing: String, tag: &str, remedy: String, remove: &dyn Fn() -> bool| {
+        if own == Some(tag) {
+            cleaned.removed.extend(remove().then_some(thing));
+        } else {
+            cleaned.judge(&thing, tag, &remedy, remove);
         }
+    };
+    for image in client.call(ListImages {}, deadline).unwrap_or_default().images {
+        let name = image.name;
+        let Some(tag) = name.strip_prefix(REPOSITORY).and_then(|rest| rest.split(':').next()) else { continue };
+        let remedy = format!("ctr --namespace {NAMESPACE} images remove {name}");
+        judge(format!("containerd: image {name}"), tag, remedy, &|| {
+            client.call(DeleteImage { name: name.clone(), sync: false }, deadline).is_ok()
+        });
     }
     for lease in client.call(ListLeases {}, deadline).unwrap_or_default().leases {
-        let delete = DeleteLease { id: lease.id.clone(), sync: true };
-        if lease.id.strip_prefix(LEASE).is_some_and(debris) && client.call(delete, deadline).is_ok() {
-            reaped.push(format!("containerd: removed lease {}", lease.id));
-        }
+        let id = lease.id;
+        let Some(tag) = id.strip_prefix(LEASE) else { continue };
+        let remedy = format!("ctr --namespace {NAMESPACE} leases delete {id}");
+        judge(format!("containerd: lease {id}"), tag, remedy, &|| {
+            client.call(DeleteLease { id: id.clone(), sync: true }, deadline).is_ok()
+        });
     }
-    reaped
+    cleaned
 }

@@ -27,7 +27,7 @@ use crate::deployment::{Deployed, Image};
 use crate::variant::Variant;
 use isobench_core::{Availability, Description, Fault, Model};
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
+use isobench_runner::{Backend, Cleaned, Deadline, Deployment, Prepared, RunContext, Target};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,13 +79,13 @@ impl Backend for Docker {
         Ok(Box::new(Opened { shared, docker }))
     }
 
-    fn clean(&self, _ctx: &RunContext, dead: &[PathBuf]) -> Vec<String> {
-        let mut reaped = isobench_runner::daemon::reap("docker", private::CGROUP, dead);
+    fn clean(&self, _ctx: &RunContext, dead: &[PathBuf]) -> Cleaned {
+        let mut cleaned = isobench_runner::daemon::reap("docker", private::CGROUP, dead);
         if let Ok(docker) = daemon::system_socket().and_then(|socket| connect(&socket).map_err(|f| f.message)) {
-            reaped.extend(reap::containers(&docker));
-            reaped.extend(reap::images(&docker, None));
+            cleaned.extend(reap::containers(&docker));
+            cleaned.extend(reap::images(&docker, None));
         }
-        reaped
+        cleaned
     }
 }
 

@@ -23,7 +23,7 @@ pub mod vm;
 use isobench_core::{Availability, Description, Fault, Model};
 use isobench_qemu::paused::Ahead;
 use isobench_runner::containers;
-use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
+use isobench_runner::{Backend, Cleaned, Deadline, Deployment, Prepared, RunContext, Target};
 use jail::CGROUP;
 use machine::{Machine, With};
 use monitor::Image;
@@ -65,13 +65,13 @@ impl Backend for Firecracker {
         Ok(Box::new(Ready(isobench_qemu::written_down(record)?)))
     }
 
-    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {
+    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Cleaned {
         reap()
     }
 }
 
 /// Ends jailed machines of runners that are gone. Their environment is empty, so it is their cgroups that lead to them.
-fn reap() -> Vec<String> {
+fn reap() -> Cleaned {
     containers::reap("firecracker", CGROUP)
 }
 

@@ -307,7 +307,8 @@ impl Tested {
             suite::a_killed_runner(&bed, "boot", 3);
             suite::a_killed_runner(&bed, "restore", 3);
             own(&bed);
-            let left = bed.runner.clean(&CleanRequest { ctx: bed.context(), dead: Vec::new() }).expect("a clean");
+            let left =
+                bed.runner.clean(&CleanRequest { ctx: bed.context(), dead: Vec::new() }).expect("a clean").removed;
             assert_eq!(left, Vec::<String>::new());
         }
         if let Some(bed) = self.real_bed() {

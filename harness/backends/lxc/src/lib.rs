@@ -12,7 +12,7 @@ use container::{CGROUP, Containers};
 use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
 use isobench_runner::containers::{self, NoDaemon};
 use isobench_runner::spawned::{Origin, Spawning};
-use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
+use isobench_runner::{Backend, Cleaned, Deployment, Prepared, RunContext, Target};
 use std::path::PathBuf;
 
 /// A way of running the backend.
@@ -86,14 +86,14 @@ impl Backend for Lxc {
         Ok(Box::new(NOTHING))
     }
 
-    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {
+    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Cleaned {
         reap()
     }
 }
 
 /// Takes down the containers of processes that are gone. All mounts are in namespaces of theirs, and the configuration
 /// lies in state folders: a cgroup with processes is what there is.
-fn reap() -> Vec<String> {
+fn reap() -> Cleaned {
     containers::reap("lxc", CGROUP)
 }
 

@@ -5,8 +5,8 @@ use crate::program::Program;
 use crate::script::{AGENT, Home, START, Scripted, refused};
 use isobench_core::Fault;
 use isobench_runner::agents::run_to_end;
+use isobench_runner::part::Part;
 use isobench_runner::{RunContext, Target};
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -52,11 +52,12 @@ pub fn deployed(ctx: &RunContext, target: &Target, program: &Program) -> Result<
                 command.arg("--expose-internals").args([&bundle, &deployed.guest, &agent, &script]);
             })?;
             // With the limit it will live under: Node wants the flags to be those that it was taken with.
-            let part = home.file(&format!("guest.blob.part{}", std::process::id()));
+            let failed = |e: std::io::Error| Fault::backend(format!("{}: {e}", blob.display()));
+            let part = Part::beside(&blob).map_err(failed)?;
             node(&|command| {
-                command.arg(&heap).arg("--snapshot-blob").arg(&part).arg("--build-snapshot").arg(&script);
+                command.arg(&heap).arg("--snapshot-blob").arg(part.path()).arg("--build-snapshot").arg(&script);
             })?;
-            fs::rename(&part, &blob).map_err(|e| Fault::backend(format!("{}: {e}", blob.display())))?;
+            part.persist(&blob).map_err(failed)?;
         }
     }
     home.put("ready", "")?;

@@ -5,6 +5,7 @@ use isobench_core::{Fault, FaultKind, sha256_hex};
 use isobench_guest::fault::AgentFault;
 use isobench_guest::frame::PROTOCOL_VERSION;
 use isobench_runner::agents::{AgentPackage, program_stamp};
+use isobench_runner::part;
 use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role};
 use isobench_runner::{Deadline, RunContext, Target};
 use std::ffi::OsString;
@@ -91,11 +92,9 @@ impl Home {
     /// # Errors
     /// The fault of a file that cannot be written.
     pub fn put(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf, Fault> {
-        let (path, part) = (self.file(name), self.file(&format!("{name}.part{}", std::process::id())));
-        let written = fs::create_dir_all(&self.0)
-            .and_then(|()| fs::write(&part, content))
-            .and_then(|()| fs::rename(&part, &path));
-        written.map(|()| path).map_err(|e| Fault::backend(format!("{}: {e}", part.display())))
+        let path = self.file(name);
+        let written = part::write(&path, content);
+        written.map(|()| path.clone()).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))
     }
 
     /// Writes the guest as `guest.mjs`: an ES module by its name.

@@ -2,6 +2,7 @@
 
 use crate::Variant;
 use isobench_core::Fault;
+use isobench_runner::Cleaned;
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::cgroup::{Limit, Made, Maker};
 use isobench_runner::containers::{self, AGENT, GUEST, Ids, PIDS, SOCKET, Tree, empty_root, memory_limit};
@@ -241,20 +242,21 @@ fn ending(words: &str, machine: &str) -> Option<ExitStatus> {
     Some(ExitStatus::from_raw(signal))
 }
 
-/// Removes the folders that nspawn had for machines of processes that are gone, where it was killed. Answers with a
-/// line for each.
-pub(crate) fn reap_folders() -> Vec<String> {
+/// Removes the folders that nspawn made for machines of processes that are gone, if nspawn itself was killed. The name
+/// of each holds the tag of the runner that started the machine.
+pub(crate) fn reap_folders(cleaned: &mut Cleaned) {
     let entries = FOLDERS.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    let gone = entries.filter(|entry| {
-        let name = entry.file_name();
-        let tag = name.to_str().and_then(|name| Some(name.strip_prefix(MACHINE)?.rsplit_once('-')?.0));
-        tag.is_some_and(owner::is_gone)
-    });
-    gone.map(|entry| {
-        remove(&entry.path());
-        format!("nspawn: removed {} of a runner that is gone", entry.path().display())
-    })
-    .collect()
+    for entry in entries {
+        let (name, path) = (entry.file_name(), entry.path());
+        let Some(tag) = name.to_str().and_then(|name| Some(name.strip_prefix(MACHINE)?.rsplit_once('-')?.0)) else {
+            continue;
+        };
+        let folder = path.display();
+        cleaned.judge(&format!("nspawn: folder {folder}"), tag, &format!("rmdir {folder}"), || {
+            remove(&path);
+            true
+        });
+    }
 }
 
 /// Removes an empty folder, and what may be mounted there.

@@ -11,7 +11,7 @@ use container::{CGROUP, Containers};
 use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
 use isobench_runner::containers::{self, NoDaemon};
 use isobench_runner::spawned::{Origin, Spawning};
-use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
+use isobench_runner::{Backend, Cleaned, Deployment, Prepared, RunContext, Target};
 use std::path::PathBuf;
 
 /// A way of running the backend.
@@ -100,15 +100,15 @@ impl Backend for Nspawn {
         Ok(Box::new(NOTHING))
     }
 
-    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {
+    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Cleaned {
         reap()
     }
 }
 
 /// Takes down the containers of processes that are gone: by their cgroups, then the folders that nspawn had for them.
-fn reap() -> Vec<String> {
+fn reap() -> Cleaned {
     let mut done = containers::reap("nspawn", CGROUP);
-    done.extend(container::reap_folders());
+    container::reap_folders(&mut done);
     done
 }
 

@@ -18,7 +18,7 @@ use isobench_core::availability::VariantInfo;
 use isobench_core::{Availability, Description, Fault, Guest, Model};
 use isobench_runner::containers::{self, NoDaemon};
 use isobench_runner::spawned::{Origin, Spawning};
-use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
+use isobench_runner::{Backend, Cleaned, Deployment, Prepared, RunContext, Target};
 use runtime::{KNOWN, Known, RUNC, Runtime};
 use std::path::PathBuf;
 
@@ -60,14 +60,14 @@ impl Backend for Oci {
         Ok(Box::new(NOTHING))
     }
 
-    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Vec<String> {
+    fn clean(&self, _: &RunContext, _: &[PathBuf]) -> Cleaned {
         reap()
     }
 }
 
 /// Takes down the containers of processes that are gone. They have no mount outside namespaces of their own, and the
 /// runtime's records lie in state folders: a cgroup with processes is what there is.
-fn reap() -> Vec<String> {
+fn reap() -> Cleaned {
     containers::reap("oci", CGROUP)
 }
 

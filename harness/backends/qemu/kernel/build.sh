@@ -5,7 +5,8 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-kernels=${ISOBENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/isobench}/kernel
+. "$here/../../../../scripts/cache.sh"
+kernels=$cache/kernel
 # As in src/minimal.rs.
 key=$(cat "$here/build.sh" "$here/minimal.config" | sha256sum | cut -c1-16)
 # Files that are compiled with Linux 6.1: for the progress only.

@@ -6,6 +6,7 @@ use crate::kernel::Kernel;
 use crate::machine::{Accel, Machine, PORT, memory_mib};
 use crate::vm::{Image, Vm};
 use isobench_core::{Fault, sha256_hex};
+use isobench_runner::part;
 use isobench_runner::{Deadline, Phases, RunContext};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
@@ -70,9 +71,8 @@ fn remembered(path: &Path, probe: impl FnOnce() -> Result<(), Fault>) -> Answer 
     }
     let answer = Answer { failed: probe().err().map(|fault| fault.message) };
     // An answer that cannot be kept is asked for again.
-    if let (Some(dir), Ok(bytes)) = (path.parent(), serde_json::to_vec(&answer)) {
-        let part = path.with_extension(format!("part{}", std::process::id()));
-        let _ = fs::create_dir_all(dir).and_then(|()| fs::write(&part, bytes)).and_then(|()| fs::rename(&part, path));
+    if let Ok(bytes) = serde_json::to_vec(&answer) {
+        let _ = part::write(path, bytes);
     }
     answer
 }

@@ -6,6 +6,7 @@ use crate::packages;
 use crate::unpack;
 use isobench_core::sha256_hex;
 use isobench_runner::RunContext;
+use isobench_runner::part::{self, Part};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -136,14 +137,15 @@ impl Kernel {
         };
         // Made aside and renamed, so that whoever sees the folder sees all of it.
         let fill = || -> io::Result<()> {
-            let part = tempfile::Builder::new().prefix("part-").tempdir_in(cache)?;
+            let part = Part::beside(&home)?;
+            fs::create_dir(part.path())?;
             fs::write(part.path().join(name), &kernel)?;
             for (name, ko) in &modules {
                 fs::write(part.path().join(format!("{name}.ko")), ko)?;
             }
             imported.write(&part.path().join(RECORD))?;
-            match fs::rename(part.path(), &home) {
-                // Somebody else was faster, with the same content.
+            match part.persist(&home) {
+                // Another process was faster, with the same content.
                 Err(_) if home.join(RECORD).is_file() => Ok(()),
                 renamed => renamed,
             }
@@ -160,9 +162,7 @@ impl Kernel {
     }
 
     fn write(&self, record: &Path) -> io::Result<()> {
-        let part = record.with_extension(format!("part{}", std::process::id()));
-        fs::write(&part, serde_json::to_vec_pretty(self)?)?;
-        fs::rename(&part, record)
+        part::write(record, serde_json::to_vec_pretty(self)?)
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::machine::Beginning;
 use crate::vm::{Image, Vm};
 use isobench_core::{Fault, sha256_hex};
+use isobench_runner::part::Part;
 use isobench_runner::{Deadline, Phases, RunContext, machine};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -67,10 +68,11 @@ impl Saved {
             fs::create_dir_all(&states).map_err(failed)?;
             remove_unused(&states);
             // Made aside and renamed, so that whoever sees the folder sees all of it.
-            let part = tempfile::Builder::new().prefix("part-").tempdir_in(&states).map_err(failed)?;
+            let part = Part::beside(&home).map_err(failed)?;
+            fs::create_dir(part.path()).map_err(failed)?;
             save(part.path())?;
-            match fs::rename(part.path(), &home) {
-                // Somebody else was faster, with as good a machine.
+            match part.persist(&home) {
+                // Another process was faster, with as good a machine.
                 Err(_) if home.is_dir() => {}
                 renamed => renamed.map_err(failed)?,
             }

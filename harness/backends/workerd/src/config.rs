@@ -3,6 +3,7 @@
 use crate::Variant;
 use isobench_core::{Fault, Guest, sha256_hex};
 use isobench_runner::agents::{self, program_stamp};
+use isobench_runner::part;
 use isobench_runner::{RunContext, Target};
 use std::fs::{self, File};
 use std::io;
@@ -51,10 +52,7 @@ pub(crate) fn compiled(ctx: &RunContext, target: &Target, program: &Path) -> Res
     let allowed = target.limits.start_deadline(target.emulated);
     let binary = compile(program, &home, allowed).map_err(|e| Fault::backend(format!("the configuration: {e}")))?;
     let _ = fs::remove_dir_all(home);
-    let folder = path.parent().expect("joined above");
-    let part = format!("{}.part{}", path.display(), std::process::id());
-    put(folder, &[(&part, &binary)])?;
-    fs::rename(&part, &path).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))?;
+    part::write(&path, binary).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))?;
     Ok(path)
 }
 

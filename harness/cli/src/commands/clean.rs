@@ -1,15 +1,19 @@
-//! `isobench clean`: reaps whatever a killed run left.
+//! `isobench clean`: removes what killed runs left.
 
-use anyhow::Result;
-use isobench_runner::client;
-use isobench_runner::place::Places;
+use anyhow::{Context, Result};
+use isobench_runner::place::{self, Places};
 use isobench_runner::protocol::CleanRequest;
-use isobench_runner::{RunContext, reap};
+use isobench_runner::reap::{self, StateDir};
+use isobench_runner::{Cleaned, RunContext, client, part};
+use std::fs;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
-/// Reap whatever a killed run left: processes, containers, VMs, mounts, sockets, temporary files
+/// Remove what killed runs left: processes, containers, VMs, mounts, sockets, temporary files
 ///
-/// Runs in progress are left alone. Safe to call at any time; prints a line for each thing reaped.
+/// Safe at any time. Only what belongs to a run that is provably gone is removed. Runs in progress, and things whose
+/// owner may still live in another PID namespace or on another machine, are left alone; the latter are listed, with the
+/// command that removes them.
 #[derive(clap::Args)]
 pub struct Args {
     /// Also empty the cache (compiled guests, images, kernels): the next run makes it again
@@ -19,46 +23,50 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::find()?;
-    let mut reaped = clean(&places)?;
+    let mut cleaned = clean(&places)?;
     if args.cache {
-        std::fs::remove_dir_all(&places.cache)?;
-        reaped.push(format!("cache {}", places.cache.display()));
+        // `Places::find` has checked the cache's tag and owner.
+        fs::remove_dir_all(&places.cache).with_context(|| format!("removing {}", places.cache.display()))?;
+        cleaned.removed.push(format!("cache {}", places.cache.display()));
     }
-    for line in &reaped {
-        println!("reaped {line}");
+    let mut lines: Vec<String> = cleaned.removed.iter().map(|line| format!("removed {line}")).collect();
+    if lines.is_empty() {
+        lines.push("nothing to clean".into());
     }
-    if reaped.is_empty() {
-        println!("nothing to clean");
-    }
+    lines.extend(cleaned.left_alone.iter().map(|line| format!("left alone {line}")));
+    super::print(&(lines.join("\n") + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reaps what dead runs left; a line for each thing.
-pub fn clean(places: &Places) -> Result<Vec<String>> {
-    let dead = reap::dead_runs(&places.state);
-    let mut reaped = Vec::new();
-    for run in &dead {
-        reaped.extend(reap::kill_cookie(run).into_iter().map(|pid| format!("process {pid}")));
+/// Removes what dead runs left.
+pub fn clean(places: &Places) -> Result<Cleaned> {
+    let found = reap::leftovers(&places.state);
+    let mut cleaned = Cleaned { removed: Vec::new(), left_alone: found.left_alone };
+    for run in &found.dead {
+        cleaned.removed.extend(reap::kill_cookie(run).into_iter().map(|pid| format!("process {pid}")));
     }
-    let state = places.state.join(format!("clean-{}", std::process::id()));
+    let own = StateDir::create(&places.state, &format!("clean-{}", place::new_run_id()))
+        .with_context(|| format!("creating a folder in {}", places.state.display()))?;
     for runner in client::discover(&places.programs).into_iter().flatten() {
         let ctx = RunContext {
             run: "clean".into(),
-            state: state.clone(),
+            state: own.path().into(),
             cache: places.cache.clone(),
             programs: places.programs.clone(),
         };
-        match runner.clean(&CleanRequest { ctx, dead: dead.clone() }) {
-            Ok(lines) => reaped.extend(lines),
+        match runner.clean(&CleanRequest { ctx, dead: found.dead.clone() }) {
+            Ok(of_backend) => cleaned.extend(of_backend),
             Err(fault) => eprintln!("isobench clean: {}: {fault}", runner.description.backend),
         }
     }
-    for run in &dead {
-        match std::fs::remove_dir_all(run) {
-            Ok(()) => reaped.push(format!("folder {}", run.display())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+    for run in &found.dead {
+        // `leftovers` has proven that the run's coordinator is gone.
+        match fs::remove_dir_all(run) {
+            Ok(()) => cleaned.removed.push(format!("folder {}", run.display())),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => eprintln!("isobench clean: {}: {e}", run.display()),
         }
     }
-    Ok(reaped)
+    cleaned.extend(part::clean(&places.cache));
+    Ok(cleaned)
 }

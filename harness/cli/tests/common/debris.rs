@@ -1,7 +1,7 @@
 //! What a run has outside its own files while it lives, and whether all of it is gone afterwards.
 
 use super::Checkout;
-use isobench_runner::reap;
+use isobench_runner::{owner, reap};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -92,8 +92,8 @@ impl Tracks {
         let owners: BTreeSet<u32> = reap::with_cookie(&self.state).into_iter().collect();
         let is_ours = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let tag = name.strip_prefix("isobench-").and_then(|rest| rest.split('-').nth(1)?.parse().ok());
-            tag.is_some_and(|pid| owners.contains(&pid))
+            let tag = name.strip_prefix("isobench-").and_then(|rest| Some(rest.split_once('-')?.1));
+            tag.and_then(owner::pid_of).is_some_and(|pid| owners.contains(&pid))
         };
         let root = Path::new("/sys/fs/cgroup");
         let hierarchies = children(root).into_iter().chain([root.to_path_buf()]);

@@ -84,10 +84,10 @@ pub fn amid(
     })
 }
 
-/// Has the backend clean up after the run whose state folder is `dead`.
+/// Has the backend clean up after the run whose state folder is `dead`. Returns what it removed.
 pub fn clean(bed: &TestBed, dead: &Path) -> Vec<String> {
     let request = CleanRequest { ctx: bed.context(), dead: vec![dead.into()] };
-    bed.runner.clean(&request).expect("a clean")
+    bed.runner.clean(&request).expect("a clean").removed
 }
 
 /// Sets an environment variable for as long as it lives.

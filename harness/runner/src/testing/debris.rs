@@ -2,9 +2,10 @@
 //! after the next block or a clean. What is counted is the whole machine's, so one test does all of it.
 
 use super::{Outcome, TestBed, assert_nothing_left, one_start, skip, suite};
-use crate::cgroup;
+use crate::backend::Cleaned;
 use crate::place::installed;
 use crate::protocol::{BlockRequest, CleanRequest};
+use crate::{cgroup, owner};
 use isobench_core::{FaultKind, Guest};
 use std::fs;
 use std::ops::Range;
@@ -42,8 +43,8 @@ impl Debris {
 
     /// No cgroup of ours whose owner is gone, with what may be in it; no mount of a container out here.
     pub fn nothing_left(&self) {
-        let left = cgroup::gone_owners(self.cgroup);
-        assert!(left.is_empty(), "cgroups of {left:?}");
+        let left = cgroup::owners(self.cgroup).into_iter().find(|tag| owner::is_gone(tag));
+        assert_eq!(left, None, "cgroups of a process that is gone");
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         let left = mounts.lines().find(|line| line.contains("/agent") || line.contains("/b0/"));
         assert_eq!(left, None, "mounts");
@@ -55,10 +56,10 @@ impl Debris {
         suite::a_killed_runner(&self.bed, self.variant, processes);
         self.clean();
         self.nothing_left();
-        assert_eq!(self.clean(), Vec::<String>::new(), "there is nothing left to clean");
+        assert_eq!(self.clean().removed, Vec::<String>::new(), "there is nothing left to clean");
     }
 
-    fn clean(&self) -> Vec<String> {
+    fn clean(&self) -> Cleaned {
         self.bed.runner.clean(&CleanRequest { ctx: self.bed.context(), dead: Vec::new() }).expect("a clean")
     }
 
@@ -66,7 +67,7 @@ impl Debris {
     /// container has. The next block takes it down, and is not disturbed by it.
     pub fn leftovers_of_a_runner_that_is_gone(&self) {
         let mut left = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("sleep");
-        let name = format!("{}4194303-1/0", self.cgroup);
+        let name = format!("{}{}/0", self.cgroup, owner::tag(std::process::id(), 1));
         // A folder with the memory figure exists where the machine has such a controller.
         let folder = |mount: &str| Path::new(mount).join(&name);
         let mounts = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
