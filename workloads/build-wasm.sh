@@ -30,7 +30,7 @@ sysroot=$(rustc --print sysroot 2>/dev/null || true)
 if [ -d "$sysroot/lib/rustlib/$target" ]; then
     compiler=$(rustc --version)
     flags="$flags$us-Cpanic=abort"
-    build() { cargo build --release $locked --target $target; }
+    build() { cargo build --release $locked --target $target --message-format json-render-diagnostics; }
 elif [ -f /usr/lib/rustlib/src/rust/library/std/Cargo.toml ] && [ -x "${linker:=$(ls /usr/bin/wasm-ld-* 2>/dev/null | sort -V | tail -n 1)}" ]; then
     compiler="$(/usr/bin/rustc --version), Debian's, with its standard library built anew"
     # With the standard library built here a panic can be a plain trap: no message is formatted that nobody would see.
@@ -39,7 +39,7 @@ elif [ -f /usr/lib/rustlib/src/rust/library/std/Cargo.toml ] && [ -x "${linker:=
     RUSTC=/usr/bin/rustc
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
     export RUSTC_BOOTSTRAP RUSTC CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER
-    build() { /usr/bin/cargo build --release $locked --target $target -Z build-std=std,panic_abort; }
+    build() { /usr/bin/cargo build --release $locked --target $target -Z build-std=std,panic_abort --message-format json-render-diagnostics; }
 else
     echo "build-wasm.sh: no Rust compiler for $target here. Either of these gives you one:" >&2
     echo "  rustup target add $target" >&2
@@ -58,12 +58,18 @@ for name in "$@"; do
     # A new workload has no lock file yet, and gets one here; commit it.
     locked=
     [ ! -f "$name/rust/Cargo.lock" ] || locked=--locked
-    (cd "$name/rust" && build)
-    if [ -n "$out" ]; then
-        cp "$CARGO_TARGET_DIR/$target/release/$name.wasm" "$out"
-        continue
-    fi
-    cp "$CARGO_TARGET_DIR/$target/release/$name.wasm" "$name/guest.wasm"
+    # Packages of one name share the file in release/: without it Cargo puts this workload's there, built anew or not.
+    # The lock keeps another build from doing so at the same time. The last file that Cargo names is the workload's.
+    mkdir -p "$CARGO_TARGET_DIR"
+    exec 8>"$CARGO_TARGET_DIR/isobench.lock"
+    flock 8
+    rm -f "$CARGO_TARGET_DIR/$target/release/"*.wasm
+    built=$(cd "$name/rust" && build) || exit 1
+    built=$(printf '%s\n' "$built" | sed -n 's/.*"filenames":\["\([^"]*\.wasm\)".*/\1/p' | tail -n 1)
+    [ -n "$built" ] || { echo "build-wasm.sh: workloads/$name/rust makes no .wasm: it needs a src/main.rs" >&2; exit 1; }
+    cp "$built" "${out:-$name/guest.wasm}"
+    flock -u 8
+    [ -z "$out" ] || continue
     chmod 644 "$name/guest.wasm"
     printf 'compiler: %s\nsha256: %s\n' "$compiler" "$(sha256sum "$name/guest.wasm" | cut -d ' ' -f 1)" >"$name/guest.wasm.txt"
     echo "workloads/$name/guest.wasm: $(wc -c <"$name/guest.wasm") bytes"

@@ -2,12 +2,16 @@
 //! the one with the other.
 
 use crate::backend::{RunContext, Target};
+use crate::client::INTERRUPTED;
 use crate::part::Part;
+use crate::reap::{self, COOKIE};
 use crate::stopwatch::Deadline;
 use isobench_core::{Fault, FaultKind, Guest, sha256_hex};
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Longest wait for an agent to prepare a guest: Cranelift compiles a large module in seconds, a debug build ten times
@@ -127,20 +131,27 @@ pub fn program_stamp(program: &Path) -> Result<String, Fault> {
     Ok(format!("{} {} {}", program.display(), meta.len(), changed.as_nanos()))
 }
 
-/// Runs a helper program with a deadline; the error is its standard error, or why it has none.
+/// Runs a helper program with a deadline.
+///
+/// # Errors
+/// Returns the end of its standard error, or why it has none, if it cannot be started, fails, takes longer, or the run
+/// is interrupted.
 pub fn run_to_end(command: &mut Command, allowed: Duration) -> Result<(), String> {
+    output_of(command, allowed).map(drop)
+}
+
+/// Runs a helper program with a deadline. Returns its standard output.
+///
+/// # Errors
+/// As of [`run_to_end`].
+pub fn output_of(command: &mut Command, allowed: Duration) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let log = tempfile::tempfile().map_err(|e| format!("{name}: temporary file: {e}"))?;
-    let stderr = log.try_clone().map_err(|e| format!("{name}: {e}"))?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(stderr)
-        .spawn()
-        .map_err(|e| format!("{name}: {e}"))?;
-    let status = wait(&mut child, &name, allowed)?;
+    let failed = |e: std::io::Error| format!("{name}: {e}");
+    let (said, log) = (tempfile::tempfile().map_err(failed)?, tempfile::tempfile().map_err(failed)?);
+    command.stdin(Stdio::null()).stdout(said.try_clone().map_err(failed)?).stderr(log.try_clone().map_err(failed)?);
+    let status = wait(&mut spawn(command).map_err(failed)?, &name, allowed)?;
     if status.success() {
-        return Ok(());
+        return read_back(said).map_err(failed);
     }
     let text = read_back(log).unwrap_or_default();
     let tail: Vec<&str> = text.trim().lines().rev().take(20).collect();
@@ -154,28 +165,44 @@ pub fn run_to_end(command: &mut Command, allowed: Duration) -> Result<(), String
 /// What a program that explains itself (`--version`) writes to its standard output, trimmed, within `allowed`.
 ///
 /// # Errors
-/// It cannot be started, fails or takes longer: a text that names it.
+/// Returns a text that names the program if it cannot be started, fails, takes longer, or the run is interrupted.
 pub fn text_of(command: &mut Command, allowed: Duration) -> Result<String, String> {
     let name = format!("{command:?}");
     let failed = |e: std::io::Error| format!("{name}: {e}");
     let said = tempfile::tempfile().map_err(failed)?;
     command.stdin(Stdio::null()).stdout(said.try_clone().map_err(failed)?).stderr(Stdio::null());
-    let status = wait(&mut command.spawn().map_err(failed)?, &name, allowed)?;
+    let status = wait(&mut spawn(command).map_err(failed)?, &name, allowed)?;
     if !status.success() {
         return Err(format!("{name}: {status}"));
     }
     Ok(read_back(said).map_err(failed)?.trim().into())
 }
 
-/// Waits for a child's end; kills it where that does not come in time. The error names it.
+/// Starts a helper program so that it ends with the run: in a process group of its own, which [`wait`] kills, and with
+/// the run's cookie, by which `isobench clean` finds it after a `kill -9` of this process.
+///
+/// # Errors
+/// Returns the system's error if the program cannot be started.
+pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    if let Some(cookie) = reap::run_cookie() {
+        command.env(COOKIE, cookie);
+    }
+    command.process_group(0).spawn()
+}
+
+/// Waits for the end of a program that [`spawn`] started; kills its process group if the end does not come in time or
+/// the run is interrupted. The error names it.
 pub fn wait(child: &mut Child, name: &str, allowed: Duration) -> Result<ExitStatus, String> {
     let deadline = Deadline::after(allowed);
     loop {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            reap::kill_group(child);
+            return Err(format!("{name}: interrupted"));
+        }
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
             Ok(None) if deadline.passed() => {
-                let _ = child.kill();
-                let _ = child.wait();
+                reap::kill_group(child);
                 return Err(format!("{name}: not done after {} s", allowed.as_secs()));
             }
             Ok(None) => std::thread::sleep(Duration::from_millis(2)),

@@ -8,10 +8,14 @@ mod maker;
 
 pub use maker::{Limit, Made, Maker};
 
+use crate::owner;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// Begins the names of the trees around the runners of a run; the coordinator's owner tag follows.
+pub const RUN_CGROUP: &str = "isobench-run-";
 
 /// Longest wait for killed processes to leave their cgroups.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(5);
@@ -20,6 +24,38 @@ const EMPTY_DEADLINE: Duration = Duration::from_secs(5);
 pub fn owners(prefix: &str) -> BTreeSet<String> {
     let entries = hierarchies().into_iter().filter_map(|h| fs::read_dir(h.mount).ok()).flatten().flatten();
     entries.filter_map(|e| Some(e.file_name().to_str()?.strip_prefix(prefix)?.to_string())).collect()
+}
+
+/// A cgroup around a runner and everything that descends from it, whatever that does with its session, its parent and
+/// its environment. Dropping it kills what is left inside. It has no controller, so nothing is limited or accounted.
+#[derive(Debug)]
+pub struct Around(String);
+
+impl Around {
+    /// Moves a process that has no children yet into a cgroup of its own. `None` if this machine has no hierarchy
+    /// without controllers for that (only hybrid ones have: version 2 beside version 1), or permits it not.
+    pub fn process(pid: u32) -> Option<Around> {
+        let hierarchies = hierarchies();
+        let unified = hierarchies.iter().find(|h| h.v2)?;
+        hierarchies.iter().find(|h| h.has("memory"))?;
+        let name = format!("{RUN_CGROUP}{}/{pid}", owner::me());
+        let folder = unified.mount.join(&name);
+        // Another thread may just be removing the empty parent.
+        (0..3).find(|_| fs::create_dir_all(&folder).is_ok())?;
+        let around = Around(name);
+        fs::write(folder.join("cgroup.procs"), pid.to_string()).ok()?;
+        Some(around)
+    }
+}
+
+impl Drop for Around {
+    fn drop(&mut self) {
+        clear(&self.0);
+        // The tree of this process as well, if this was the last one in it.
+        if let Some((tree, _)) = self.0.split_once('/') {
+            roots(tree).iter().for_each(|root| drop(fs::remove_dir(root)));
+        }
+    }
 }
 
 /// Kills every process in the tree `name` and removes the tree. Answers with the number of processes killed.

@@ -2,6 +2,7 @@
 //! them.
 
 use crate::backend::{Cleaned, RunContext};
+use crate::cgroup::Around;
 use crate::machine;
 use crate::protocol::{BlockRequest, CleanRequest, Event, Owned, Visit};
 use crate::reap::{self, COOKIE};
@@ -224,6 +225,7 @@ struct Process {
     child: Child,
     lines: Receiver<std::io::Result<Vec<u8>>>,
     stderr: Arc<Mutex<VecDeque<u8>>>,
+    around: Option<Around>,
 }
 
 impl Process {
@@ -251,7 +253,9 @@ impl Process {
         let mut stdin = child.stdin.take().expect("piped");
         let lines = read_lines(child.stdout.take().expect("piped"));
         let stderr = keep_tail(child.stderr.take().expect("piped"));
-        let process = Process { name, cookie: cookie.into(), child, lines, stderr };
+        // Before it is told what to do: it has no children yet.
+        let around = Around::process(child.id());
+        let process = Process { name, cookie: cookie.into(), child, lines, stderr, around };
         let mut line = serde_json::to_vec(request).expect("requests have only string keys");
         line.push(b'\n');
         // A runner that died at once shows in its silence, with a better reason than a broken pipe.
@@ -336,6 +340,8 @@ impl Drop for Process {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             reap::kill_group(&mut self.child);
         }
+        // Kills what has neither a cookie nor a parent of ours any more.
+        drop(self.around.take());
         if !self.cookie.as_os_str().is_empty() {
             reap::kill_cookie(&self.cookie);
             // This process gave the folder to its child, inside its own run's state folder.

@@ -1,6 +1,6 @@
 //! Fixtures to artifacts: what a workload's guests are made of, built where they need building, content-addressed.
 
-use crate::agents::{self, run_to_end};
+use crate::agents::{self, output_of, run_to_end};
 use crate::part::{self, Part};
 use crate::place::Places;
 use isobench_core::workload::GuestSource;
@@ -94,37 +94,31 @@ fn assemble(places: &Places, workload: &str, path: &Path) -> Result<PathBuf, Str
 
 /// The native agent: the workload's own crate, a static program where the platform can link one.
 fn build_native(places: &Places, dir: &Path, out: &Path) -> Result<(), String> {
-    let target_dir = places.cache.join("guests/target");
     let manifest = dir.join("Cargo.toml");
+    // A target folder for each workload: in a shared one, packages of one name overwrite each other's program.
+    let folder = sha256_hex(dir.as_os_str().as_encoded_bytes());
+    let target_dir = places.cache.join("guests/target").join(&folder[..16]);
     let mut command = Command::new("cargo");
     command
-        .args(["build", "--release", "--quiet", "--manifest-path"])
+        .args(["build", "--release", "--quiet", "--message-format", "json-render-diagnostics", "--manifest-path"])
         .arg(&manifest)
         .arg("--target-dir")
         .arg(&target_dir)
         // Cargo's configuration (static linking, the explicit target) is found from the working directory upwards.
         .current_dir(&places.root);
-    run_to_end(&mut command, BUILD_DEADLINE).map_err(|e| format!("{}: {e}", manifest.display()))?;
-    let name = package_name(&manifest)?;
-    let built = newest(&target_dir, &name).ok_or_else(|| {
-        format!("{}: no program `{name}` was built: the crate needs a src/main.rs", manifest.display())
-    })?;
-    fs::copy(&built, out).map(drop).map_err(|e| format!("{}: {e}", built.display()))
+    let messages = output_of(&mut command, BUILD_DEADLINE).map_err(|e| format!("{}: {e}", manifest.display()))?;
+    match programs(&messages).as_slice() {
+        [built] => fs::copy(built, out).map(drop).map_err(|e| format!("{}: {e}", built.display())),
+        [] => Err(format!("{}: no program was built: the crate needs a src/main.rs", manifest.display())),
+        many => Err(format!("{}: the crate has {} programs, but a guest is one", manifest.display(), many.len())),
+    }
 }
 
-/// The program in `target/release` or `target/<triple>/release`, whichever cargo's configuration led to.
-fn newest(target_dir: &Path, name: &str) -> Option<PathBuf> {
-    let mut dirs = vec![target_dir.join("release")];
-    dirs.extend(fs::read_dir(target_dir).ok()?.flatten().map(|e| e.path().join("release")));
-    let programs = dirs.into_iter().map(|d| d.join(name)).filter(|p| p.is_file());
-    programs.max_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok())
-}
-
-fn package_name(manifest: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(manifest).map_err(|e| format!("{}: {e}", manifest.display()))?;
-    let value: toml::Value = toml::from_str(&text).map_err(|e| format!("{}: {}", manifest.display(), e.message()))?;
-    let name = value.get("package").and_then(|p| p.get("name")).and_then(|n| n.as_str());
-    name.map(str::to_string).ok_or_else(|| format!("{}: no package name", manifest.display()))
+/// Returns the paths of the programs that Cargo says it has built, from its JSON messages
+/// (<https://doc.rust-lang.org/cargo/reference/external-tools.html>).
+fn programs(messages: &str) -> Vec<PathBuf> {
+    let message = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok();
+    messages.lines().filter_map(message).filter_map(|m| Some(m["executable"].as_str()?.into())).collect()
 }
 
 /// The Wasm module of a workload that has no committed one, by the same script that makes the committed ones.

@@ -296,7 +296,7 @@ pub fn ask(program: &Path, request: &OverheadRequest) -> anyhow::Result<Overhead
 pub fn ask_program(command: &mut Command, input: &[u8]) -> anyhow::Result<Vec<u8>> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut written = tempfile::tempfile()?;
-    let spawned = command.stdin(Stdio::piped()).stdout(written.try_clone()?).spawn();
+    let spawned = agents::spawn(command.stdin(Stdio::piped()).stdout(written.try_clone()?));
     let mut child = spawned.with_context(|| name.clone())?;
     child.stdin.take().context("piped")?.write_all(input)?;
     let status = agents::wait(&mut child, &name, DEADLINE).map_err(anyhow::Error::msg)?;

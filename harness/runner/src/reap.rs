@@ -2,14 +2,25 @@
 //! one that left its process group and parent is found and killed.
 
 use crate::owner::{self, Life};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The environment variable of the cookie: `<state folder of the run>/<owner or block>`.
 pub const COOKIE: &str = "ISOBENCH_COOKIE";
+
+/// State folder of the run of this process.
+static RUN: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// The cookie for helper programs of this process's run; `None` outside a run, and in a runner, whose children inherit
+/// its own.
+pub fn run_cookie() -> Option<PathBuf> {
+    RUN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
 
 /// File in a run's state folder that holds the owner tag of its coordinator.
 const COORDINATOR: &str = "coordinator";
@@ -41,6 +52,7 @@ impl StateDir {
             let _ = fs::remove_dir_all(&made);
             return Err(cause);
         }
+        *RUN.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.clone());
         Ok(StateDir { path })
     }
 
@@ -53,6 +65,7 @@ impl StateDir {
 impl Drop for StateDir {
     fn drop(&mut self) {
         kill_cookie(&self.path);
+        *RUN.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // `create` made the folder for this process. A mount or file that resists is reported by `isobench clean`.
         let _ = fs::remove_dir_all(&self.path);
     }
@@ -122,18 +135,18 @@ pub fn parent(pid: u32) -> Option<u32> {
     status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
-/// Kills every process whose cookie is `prefix` or lies below it, until none is left (a dying parent may still have
-/// forked). Answers with the pids killed.
+/// Kills every process whose cookie is `prefix` or lies below it, and what descends from such a process without a cookie,
+/// until none is left (a dying parent may still have forked). Returns the pids killed.
 pub fn kill_cookie(prefix: &Path) -> Vec<u32> {
     let mut killed = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
-        let found = with_cookie(prefix);
+        let found = and_descendants(with_cookie(prefix));
         if found.is_empty() || Instant::now() > deadline {
             return killed;
         }
         for pid in found {
-            // SAFETY: a signal to a process that is ours by its cookie.
+            // SAFETY: a signal to a process that is ours by its cookie, or by that of an ancestor.
             unsafe { libc::kill(pid as i32, libc::SIGKILL) };
             if !killed.contains(&pid) {
                 killed.push(pid);
@@ -143,15 +156,60 @@ pub fn kill_cookie(prefix: &Path) -> Vec<u32> {
     }
 }
 
+/// These processes, and those that descend from one of them: a guest can clear its environment.
+fn and_descendants(found: Vec<u32>) -> Vec<u32> {
+    if found.is_empty() {
+        return found;
+    }
+    let parents: BTreeMap<u32, u32> = pids().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut all: BTreeSet<u32> = found.into_iter().collect();
+    loop {
+        let below = parents.iter().filter(|(pid, parent)| all.contains(parent) && !all.contains(pid));
+        let below: Vec<u32> = below.map(|(&pid, _)| pid).filter(|&pid| start_time(pid).is_some()).collect();
+        if below.is_empty() {
+            return all.into_iter().collect();
+        }
+        all.extend(below);
+    }
+}
+
+/// Makes this process the parent of every process that descends from it and loses its own parent, as one does that forks
+/// twice: then [`kill_children`] finds it.
+pub fn adopt_orphans() {
+    // SAFETY: a plain system call that changes nothing but who becomes a parent.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+/// Kills the children of this process and what they leave to it, until none is left. For the end of a block, when no
+/// instance lives any more.
+pub fn kill_children() {
+    let me = std::process::id();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        let children: Vec<u32> = pids().filter(|&pid| parent(pid) == Some(me)).collect();
+        if children.is_empty() {
+            return;
+        }
+        for pid in children {
+            // SAFETY: signals to a child of this process, which no other code of it waits for at this point.
+            unsafe {
+                libc::kill(pid as i32, libc::SIGKILL);
+                libc::waitpid(pid as i32, std::ptr::null_mut(), libc::WNOHANG);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok())
+}
+
 /// Live processes, other than this one, whose cookie is `prefix` or lies below it.
 pub fn with_cookie(prefix: &Path) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let me = std::process::id();
-    entries
-        .flatten()
-        .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|&pid| pid != me && cookie_of(pid).is_some_and(|cookie| cookie.starts_with(prefix)))
-        .collect()
+    pids().filter(|&pid| pid != me && cookie_of(pid).is_some_and(|cookie| cookie.starts_with(prefix))).collect()
 }
 
 fn cookie_of(pid: u32) -> Option<PathBuf> {

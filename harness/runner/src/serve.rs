@@ -3,6 +3,7 @@
 use crate::backend::{Backend, RunContext};
 use crate::experiments;
 use crate::protocol::{BlockRequest, CleanRequest, Event, Owned};
+use crate::reap;
 use crate::stopwatch::nanos;
 use anyhow::{Context, Result, bail};
 use isobench_core::record::FaultRecord;
@@ -95,6 +96,7 @@ fn block(backend: &dyn Backend, out: &mut File) -> Result<()> {
             written = answer(out, &Event::Record(record));
         }
     };
+    reap::adopt_orphans();
     let deployed = backend
         .open(&request.ctx, &request.prepared)
         .and_then(|prepared| prepared.deploy(&request.ctx, &request.target).map(|deployment| (prepared, deployment)));
@@ -107,6 +109,8 @@ fn block(backend: &dyn Backend, out: &mut File) -> Result<()> {
             fault: fault.context("deploy"),
         })),
     }
+    // What a guest started and left behind is not part of the next block.
+    reap::kill_children();
     written?;
     answer(out, &Event::Done)
 }

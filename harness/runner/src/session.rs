@@ -282,6 +282,7 @@ fn build_workloads(
         match loaded {
             Ok(workload) => {
                 let built = guests::build(places, workload, &|line| say(line));
+                interrupted()?;
                 workloads.insert(built.workload.name.clone(), built);
             }
             Err(error) => broken.push(error),

@@ -99,13 +99,8 @@ fn files(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 /// Runs a program of the host with a deadline and answers with what it printed.
 pub fn ask(command: &mut Command, allowed: Duration) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| format!("{name}: {e}"))?;
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = agents::spawn(command).map_err(|e| format!("{name}: {e}"))?;
     let out = drain(child.stdout.take());
     let err = drain(child.stderr.take());
     let status = agents::wait(&mut child, &name, allowed)?;

@@ -63,7 +63,7 @@ fn compile(program: &Path, home: &Path, allowed: Duration) -> Result<Vec<u8>, St
     let mut command = Command::new(program);
     command.args(["compile", "--config-only"]).arg(home.join("config.capnp")).stdin(Stdio::null());
     command.stdout(File::create(&binary).map_err(text)?).stderr(File::create(&words).map_err(text)?);
-    let status = agents::wait(&mut command.spawn().map_err(text)?, "workerd compile", allowed)?;
+    let status = agents::wait(&mut agents::spawn(&mut command).map_err(text)?, "workerd compile", allowed)?;
     if !status.success() {
         return Err(format!("workerd compile: {status}: {}", fs::read_to_string(words).unwrap_or_default().trim()));
     }

@@ -1,10 +1,11 @@
 //! `isobench clean`: removes what killed runs left.
 
 use anyhow::{Context, Result};
+use isobench_runner::cgroup::RUN_CGROUP;
 use isobench_runner::place::{self, Places};
 use isobench_runner::protocol::CleanRequest;
 use isobench_runner::reap::{self, StateDir};
-use isobench_runner::{Cleaned, RunContext, client, part};
+use isobench_runner::{Cleaned, RunContext, client, containers, part};
 use std::fs;
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ pub fn clean(places: &Places) -> Result<Cleaned> {
             Err(fault) => eprintln!("isobench clean: {}: {fault}", runner.description.backend),
         }
     }
+    cleaned.extend(containers::reap("run", RUN_CGROUP));
     for run in &found.dead {
         // `leftovers` has proven that the run's coordinator is gone.
         match fs::remove_dir_all(run) {
