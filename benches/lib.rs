@@ -66,7 +66,8 @@ fn run(name: &str, model: Model) -> Result<()> {
     let (run, dir) = session.finish(early)?;
     criterion.final_summary();
     if let Some(dir) = dir {
-        let page = isobench_report::write(&dir, &places.reports()).context("writing the report")?;
+        let report = isobench_report::read_partial(&dir).context("reading the samples for the report")?;
+        let page = isobench_report::write(&report, &dir, &places.reports()).context("writing the report")?;
         println!("run    {}\nreport {}", dir.path().display(), page.display());
     }
     measured?;

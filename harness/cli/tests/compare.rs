@@ -1,7 +1,7 @@
 //! `isobench compare` on run folders written here: what it prints, what it refuses, its exit codes. No backend.
 
 use isobench_core::availability::{Availability, Description, VariantInfo};
-use isobench_core::record::{Record, Samples, Unit};
+use isobench_core::record::{BlockRecord, Record, Samples, Unit};
 use isobench_core::run::{BackendEntry, CellEntry, Machine, Plan, RunFile, SCHEMA_VERSION, WorkloadEntry};
 use isobench_core::store::RunDir;
 use isobench_core::{Cell, Experiment, Guest, Model, Side};
@@ -38,10 +38,10 @@ impl Results {
             };
             let experiments = vec![Experiment::ColdStart];
             run.cells.push(CellEntry { id, cell, side: *side, experiments, blocks: 12, flags: vec![], faults: vec![] });
-            records.extend((0..12).map(|block| {
+            records.extend((0..12).flat_map(|block| {
                 // Within 1 %, in an order that is none, another for each cell.
                 let value = ns + ns / 1000 * ((u64::from(block) * 7 + u64::from(id) * 5) % 12) - ns * 6 / 1000;
-                Record::Samples(Samples {
+                let samples = Samples {
                     cell: id,
                     block,
                     experiment: Experiment::ColdStart,
@@ -51,7 +51,8 @@ impl Results {
                     index: 0,
                     flags: vec![],
                     values: vec![value],
-                })
+                };
+                [Record::Samples(samples), Record::Block(BlockRecord { cell: id, block, ..BlockRecord::default() })]
             }));
         }
         change(&mut run);

@@ -5,8 +5,12 @@ mod common;
 use common::repository;
 use std::process::{Command, Output};
 
+fn any(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_isobench")).args(args).current_dir(repository()).output().unwrap()
+}
+
 fn isobench(args: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_isobench")).args(args).current_dir(repository()).output().unwrap();
+    let output = any(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
@@ -56,6 +60,63 @@ fn a_page_goes_beside_the_results_that_its_run_lies_in() {
     let page = dir.path().join("reports/copied/index.html");
     assert_eq!(text(&said.stdout), format!("{}\n", page.display()));
     assert!(page.is_file());
+}
+
+/// A copy of the run that the repository holds, with other samples.
+fn copy_with(samples: impl FnOnce(&str) -> String) -> tempfile::TempDir {
+    let (dir, reference) = (tempfile::tempdir().unwrap(), repository().join("results/reference"));
+    std::fs::copy(reference.join("run.json"), dir.path().join("run.json")).unwrap();
+    let text = std::fs::read_to_string(reference.join("samples.jsonl")).unwrap();
+    std::fs::write(dir.path().join("samples.jsonl"), samples(&text)).unwrap();
+    dir
+}
+
+const FORMATS: [&str; 7] = ["html", "csv", "md", "json", "github", "bencher", "hdr"];
+
+#[test]
+fn a_file_cut_between_two_lines_is_an_error_in_every_format() {
+    let cut = copy_with(|text| {
+        text.lines()
+            .rev()
+            .skip(3)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .fold(String::new(), |all, line| all + line + "\n")
+    });
+    let run = cut.path().to_str().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    for format in FORMATS {
+        let file = out.path().join(format);
+        let args = ["report", run, "--format", format, "--out", file.to_str().unwrap()];
+        let refused = any(&args);
+        let said = text(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && said.contains("blocks that run.json counts"), "{said}");
+        assert!(!file.exists(), "{format}: no report of a part without --partial");
+        let partial = isobench(&[&args[..], &["--partial"]].concat());
+        assert!(text(&partial.stderr).contains("The samples are incomplete"), "{format}");
+    }
+    let page =
+        std::fs::read_dir(out.path().join("html")).unwrap().map(|entry| entry.unwrap().path().join("index.html"));
+    let pages: Vec<String> = page.filter_map(|page| std::fs::read_to_string(page).ok()).collect();
+    assert!(pages.iter().any(|page| page.contains("The samples are incomplete")));
+    for format in ["md", "json", "github"] {
+        let written = std::fs::read_to_string(out.path().join(format)).unwrap();
+        assert!(written.contains("The samples are incomplete"), "{format}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_an_error_in_every_format() {
+    let empty = copy_with(|_| String::new());
+    let out = tempfile::tempdir().unwrap();
+    for format in FORMATS {
+        let file = out.path().join(format);
+        let run = empty.path().to_str().unwrap();
+        let refused = any(&["report", run, "--format", format, "--out", file.to_str().unwrap()]);
+        let said = text(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && said.contains("no whole block"), "{format}: {said}");
+    }
 }
 
 #[test]

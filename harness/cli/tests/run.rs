@@ -130,17 +130,27 @@ fn clean_leaves_a_live_run_alone() {
 }
 
 #[test]
-fn a_truncated_last_line_is_tolerated_and_reported() {
+fn a_cut_last_block_is_reported_unless_the_run_counted_it() {
     let checkout = Checkout::new();
     checkout.script("echo", "");
     checkout.run(&run_args(&[])).expect(0);
-    let samples = checkout.the_run().samples();
-    let text = fs::read(&samples).unwrap();
-    fs::write(&samples, &text[..text.len() - 9]).unwrap();
-    checkout.run(&["report"]).expect(0);
-    let (run, _) = checkout.read_run();
-    let page = fs::read_to_string(checkout.path("reports").join(&run.id).join("index.html")).unwrap();
-    assert!(page.contains("cut short"), "the page says that the last line was cut short");
+    let dir = checkout.the_run();
+    let text = fs::read(dir.samples()).unwrap();
+    fs::write(dir.samples(), &text[..text.len() - 9]).unwrap();
+    checkout.run(&["report"]).expect(1).says("1 of the").says("--partial");
+    checkout.run(&["report", "--partial"]).expect(0).says("1 block without an end");
+    let page = checkout.page();
+    assert!(page.contains("cut short") && page.contains("The samples are incomplete"), "the page says what is missing");
+
+    // A killed run has counted no more than the blocks of its last round.
+    let (mut run, records) = checkout.read_run();
+    let last = records.last().unwrap().cell() as usize;
+    run.cells[last].blocks -= 1;
+    run.ended_unix_ms = None;
+    dir.write_run(&run).unwrap();
+    checkout.run(&["report"]).expect(0).says("1 block without an end");
+    // The space after a number does not break.
+    assert!(checkout.page().contains("block without an end"));
 }
 
 #[test]
@@ -164,7 +174,8 @@ fn a_full_disk_stops_the_run_with_a_clear_error_and_keeps_what_was_written() {
     Command::new("umount").arg(&out).status().unwrap();
     ran.expect(1).says("free some space");
     read.unwrap();
-    run.unwrap();
+    let why = run.unwrap().stopped_early.expect("the reason is written although the disk is full");
+    assert!(why.contains("free some space"), "{why}");
     assert!(records > 0);
     checkout.assert_nothing_left();
 }

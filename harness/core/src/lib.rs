@@ -11,6 +11,7 @@
 //! | [`run`] | `run.json`: plan, machine, versions, verdicts |
 //! | [`schema`] | JSON Schemas of both files |
 //! | [`store`] | reading and writing a run's folder |
+//! | [`whole`] | which blocks of a run are whole |
 
 pub mod availability;
 pub mod fault;
@@ -20,6 +21,7 @@ pub mod record;
 pub mod run;
 pub mod schema;
 pub mod store;
+pub mod whole;
 pub mod words;
 pub mod workload;
 

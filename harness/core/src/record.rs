@@ -6,6 +6,9 @@ use crate::words::{CellId, Experiment};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The most bytes of a line, here and in the runner protocol: a series of a million calls is 10 MB.
+pub const LINE_LIMIT: u64 = 64 << 20;
+
 /// What a value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -339,6 +342,19 @@ impl Record {
             Record::Bound(r) => r.cell,
             Record::Fault(r) => r.cell,
             Record::Block(r) => r.cell,
+        }
+    }
+
+    /// The block the line belongs to.
+    pub fn block(&self) -> u32 {
+        match self {
+            Record::Samples(r) => r.block,
+            Record::Histogram(r) => r.block,
+            Record::Load(r) => r.block,
+            Record::Starts(r) => r.block,
+            Record::Bound(r) => r.block,
+            Record::Fault(r) => r.block,
+            Record::Block(r) => r.block,
         }
     }
 

@@ -1,9 +1,9 @@
 //! A run's folder: `results/<run-id>/run.json` and `samples.jsonl`.
 
-use crate::record::Record;
+use crate::record::{LINE_LIMIT, Record};
 use crate::run::{RunFile, SCHEMA_VERSION};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// What can go wrong with a run's folder.
@@ -33,7 +33,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// Its version.
-        found: u32,
+        found: u64,
     },
 }
 
@@ -47,6 +47,9 @@ impl StoreError {
         matches!(self, StoreError::Io { cause, .. } if cause.kind() == io::ErrorKind::StorageFull)
     }
 }
+
+/// Bytes reserved beyond the size of `run.json`: the reason of an early end, and messages of some faults.
+const RESERVED_MORE: usize = 8 << 10;
 
 /// A run's folder.
 #[derive(Debug, Clone)]
@@ -75,14 +78,36 @@ impl RunDir {
         self.path.join("samples.jsonl")
     }
 
-    /// Writes `run.json` whole: a reader sees the old or the new one, never half.
+    fn part(&self) -> PathBuf {
+        self.path.join("run.json.part")
+    }
+
+    /// Writes `run.json` whole: a reader sees the old or the new one, never half. Uses the space that
+    /// [`RunDir::reserve`] has taken, if it has.
     pub fn write_run(&self, run: &RunFile) -> Result<(), StoreError> {
         fs::create_dir_all(&self.path).map_err(StoreError::io(&self.path))?;
-        let part = self.path.join("run.json.part");
+        let part = self.part();
         let mut text = serde_json::to_string_pretty(run).expect("run.json has only string keys");
         text.push('\n');
-        fs::write(&part, text).map_err(StoreError::io(&part))?;
-        fs::rename(&part, self.run_json()).map_err(StoreError::io(&part))
+        let written = OpenOptions::new().create(true).write(true).truncate(false).open(&part).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        });
+        written.and_then(|()| fs::rename(&part, self.run_json())).map_err(StoreError::io(&part))
+    }
+
+    /// Takes the disk space that the next [`RunDir::write_run`] needs, with room for what a run adds to its file. A run
+    /// that fills the disk can then still write why it stopped. Best effort: without the space the run goes on.
+    pub fn reserve(&self) {
+        let size = fs::metadata(self.run_json()).map_or(0, |file| file.len());
+        if fs::write(self.part(), vec![b' '; size as usize + RESERVED_MORE]).is_err() {
+            self.release();
+        }
+    }
+
+    /// Gives back what [`RunDir::reserve`] took.
+    pub fn release(&self) {
+        let _ = fs::remove_file(self.part());
     }
 
     /// Reads `run.json`.
@@ -92,8 +117,8 @@ impl RunDir {
         let malformed =
             |e: serde_json::Error| StoreError::Malformed { path: path.clone(), line: e.line(), message: e.to_string() };
         let value: serde_json::Value = serde_json::from_str(&text).map_err(malformed)?;
-        let found = value["schema"].as_u64().unwrap_or(0) as u32;
-        if found > SCHEMA_VERSION {
+        let found = value["schema"].as_u64().unwrap_or(0);
+        if found > u64::from(SCHEMA_VERSION) {
             return Err(StoreError::Newer { path, found });
         }
         serde_json::from_str(&text).map_err(malformed)
@@ -107,8 +132,12 @@ impl RunDir {
         Ok(SampleWriter { file, path })
     }
 
-    /// Reads every record, one at a time in memory. A truncated last line is reported in the answer, not an error:
-    /// a run killed while writing keeps everything before it.
+    /// Reads every record, one at a time in memory, those of unfinished blocks too: [`RunDir::for_each_whole_block`]
+    /// leaves these out. A truncated last line is reported in the answer, not an error: a run killed while writing keeps
+    /// everything before it.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read, or a line is malformed or longer than [`LINE_LIMIT`].
     pub fn for_each_record(&self, mut visit: impl FnMut(Record)) -> Result<ReadReport, StoreError> {
         let path = self.samples();
         let mut reader = BufReader::with_capacity(1 << 16, File::open(&path).map_err(StoreError::io(&path))?);
@@ -116,10 +145,16 @@ impl RunDir {
         let mut line = Vec::new();
         loop {
             line.clear();
-            if reader.read_until(b'\n', &mut line).map_err(StoreError::io(&path))? == 0 {
+            // A byte over the limit tells a line that is too long from one that just fits.
+            let read = reader.by_ref().take(LINE_LIMIT + 1).read_until(b'\n', &mut line);
+            if read.map_err(StoreError::io(&path))? == 0 {
                 return Ok(report);
             }
             report.lines += 1;
+            if line.len() as u64 > LINE_LIMIT {
+                let message = format!("the line is longer than {} MiB: this is no samples.jsonl", LINE_LIMIT >> 20);
+                return Err(StoreError::Malformed { path, line: report.lines, message });
+            }
             match serde_json::from_slice(&line) {
                 Ok(record) => visit(record),
                 Err(_) if line.last() != Some(&b'\n') => {

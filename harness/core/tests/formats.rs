@@ -2,6 +2,8 @@
 
 mod lines;
 
+use isobench_core::RunFile;
+use isobench_core::record::LINE_LIMIT;
 use isobench_core::store::{RunDir, StoreError};
 use lines::{lines, samples};
 use proptest::prelude::*;
@@ -39,9 +41,35 @@ fn a_newer_schema_and_a_broken_line_are_refused_by_name() {
     let run = RunDir::new(dir.path());
     fs::write(run.run_json(), "{\"schema\": 999}").unwrap();
     assert!(matches!(run.read_run(), Err(StoreError::Newer { found: 999, .. })));
+    fs::write(run.run_json(), "{\"schema\": 4294967298}").unwrap();
+    assert!(run.read_run().unwrap_err().to_string().contains("newer"), "2^32 + 2 is not 2");
     fs::write(run.samples(), "{\"t\":\"block\"}\n{}\n").unwrap();
     let error = run.for_each_record(|_| ()).unwrap_err().to_string();
     assert!(error.contains("samples.jsonl:1"), "{error}");
+}
+
+#[test]
+fn a_line_without_an_end_is_refused_by_its_number_and_not_read_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::new(dir.path());
+    run.writer().unwrap().append(&lines()[..1]).unwrap();
+    // Sparse: zeros without a line's end, four times as many as a line may have.
+    fs::OpenOptions::new().append(true).open(run.samples()).unwrap().set_len(4 * LINE_LIMIT).unwrap();
+    let error = run.for_each_record(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("samples.jsonl:2") && error.contains("longer than 64 MiB"), "{error}");
+}
+
+#[test]
+fn the_reserve_becomes_the_next_run_json_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::new(dir.path());
+    let reference = RunDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../results/reference")).read_run().unwrap();
+    run.write_run(&reference).unwrap();
+    run.reserve();
+    let stopped = RunFile { stopped_early: Some("the disk is full".into()), ..reference };
+    run.write_run(&stopped).unwrap();
+    assert_eq!(run.read_run().unwrap(), stopped);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 proptest! {

@@ -23,7 +23,7 @@ pub struct Answer {
 
 /// The answer of a run, from the rows of its first table.
 pub fn answer(run: &RunFile, summary: &Summary, table: Option<&Table>) -> Answer {
-    let mut answer = Answer::default();
+    let mut answer = Answer { caveats: summary.incomplete.clone(), ..Answer::default() };
     let floors = floors(summary);
     if let Some(table) = table {
         let mut guests: Vec<(Guest, Vec<Row>)> = [Guest::Wasm, Guest::Js, Guest::Native]

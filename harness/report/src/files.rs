@@ -3,6 +3,7 @@
 use crate::export::hdr_log::{Collector, Logs};
 use crate::html::{self, IndexEntry, PageOptions};
 use isobench_core::store::{RunDir, StoreError};
+use isobench_core::whole::Completeness;
 use isobench_stats::{Accumulator, Summary};
 use std::ffi::OsStr;
 use std::fs;
@@ -15,6 +16,14 @@ pub enum ReportError {
     /// The run could not be read.
     #[error(transparent)]
     Run(#[from] StoreError),
+    /// The samples cannot stand for the run.
+    #[error("{}: {fault}. `isobench report --partial` reports what is there, with a warning", path.display())]
+    Incomplete {
+        /// The samples.
+        path: PathBuf,
+        /// What is wrong with them.
+        fault: String,
+    },
     /// The report could not be written.
     #[error("cannot write the report: {}: {cause}", path.display())]
     Write {
@@ -38,27 +47,38 @@ pub struct Report {
     pub run: isobench_core::RunFile,
     /// What it showed.
     pub summary: Summary,
-    /// The number of the last line of the samples, if it was cut short and left out.
-    pub truncated: Option<usize>,
+    /// Which blocks of the run the summary is made of.
+    pub completeness: Completeness,
 }
 
-/// Reads a run's folder and sums it up. A run without samples is an empty one.
+/// Reads a run's folder and sums it up, from the blocks whose end was read.
+///
+/// # Errors
+/// Returns an error if a file cannot be read, or the samples cannot stand for the run: see [`Completeness::fault`].
 pub fn read(run_dir: &RunDir) -> Result<Report, ReportError> {
+    let report = read_partial(run_dir)?;
+    match report.completeness.fault() {
+        Some(fault) => Err(ReportError::Incomplete { path: run_dir.samples(), fault }),
+        None => Ok(report),
+    }
+}
+
+/// Reads a run's folder like [`read`], and takes what is there of a run whose samples are incomplete: the summary says
+/// what is missing.
+///
+/// # Errors
+/// Returns an error if a file cannot be read.
+pub fn read_partial(run_dir: &RunDir) -> Result<Report, ReportError> {
     let run = run_dir.read_run()?;
     let mut accumulator = Accumulator::new(&run);
-    let truncated = if run_dir.samples().exists() {
-        run_dir.for_each_record(|record| accumulator.push(record))?.truncated
-    } else {
-        None
-    };
-    let summary = accumulator.finish();
-    Ok(Report { summary, truncated, run })
+    let completeness = run_dir.for_each_whole_block(&run, |record| accumulator.push(record))?;
+    let summary = Summary { incomplete: completeness.warnings(), ..accumulator.finish() };
+    Ok(Report { summary, completeness, run })
 }
 
-/// Writes `reports_root/<run>/index.html` from the run's folder, `matrix.html` beside it where it is a matrix, and `reports_root/index.html` from all the folders
-/// beside it. Gives the path of the run's page.
-pub fn write(run_dir: &RunDir, reports_root: &Path) -> Result<PathBuf, ReportError> {
-    let report = read(run_dir)?;
+/// Writes `reports_root/<run>/index.html` from the run in `run_dir`, `matrix.html` beside it where it is a matrix, and
+/// `reports_root/index.html` from all the folders beside it. Gives the path of the run's page.
+pub fn write(report: &Report, run_dir: &RunDir, reports_root: &Path) -> Result<PathBuf, ReportError> {
     let folder = reports_root.join(folder_name(run_dir, &report.run.id));
     fs::create_dir_all(&folder).map_err(ReportError::write(&folder))?;
     let results = href(&folder, run_dir.path());
@@ -66,7 +86,7 @@ pub fn write(run_dir: &RunDir, reports_root: &Path) -> Result<PathBuf, ReportErr
         samples_href: format!("{results}/samples.jsonl"),
         run_href: format!("{results}/run.json"),
         index_href: "../index.html".into(),
-        truncated: report.truncated,
+        truncated: report.completeness.truncated,
     };
     let page = folder.join("index.html");
     write_whole(&page, &html::page(&report.run, &report.summary, &options))?;
@@ -105,9 +125,7 @@ pub fn write_index(results_root: &Path, reports_root: &Path) -> Result<PathBuf, 
 pub fn write_hdr_logs(run_dir: &RunDir, folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>), ReportError> {
     let run = run_dir.read_run()?;
     let mut collector = Collector::default();
-    if run_dir.samples().exists() {
-        run_dir.for_each_record(|record| collector.push(record))?;
-    }
+    run_dir.for_each_whole_block(&run, |record| collector.push(record))?;
     let Logs { logs, left_out } = collector.finish(&run);
     let mut paths = Vec::new();
     for log in logs {

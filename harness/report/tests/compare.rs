@@ -6,6 +6,7 @@ mod fixture;
 use isobench_core::Availability;
 use isobench_core::record::Record;
 use isobench_core::run::{CellEntry, Configuration, RunFile};
+use isobench_core::whole::Completeness;
 use isobench_core::words::{Cell, Flag, Guest, Side};
 use isobench_report::Report;
 use isobench_report::compare::{self, Compared};
@@ -91,7 +92,11 @@ fn report((run, records): (RunFile, Vec<Record>)) -> Report {
     let mut accumulator = Accumulator::new(&run);
     records.into_iter().for_each(|record| accumulator.push(record));
     let summary = accumulator.finish();
-    Report { summary, truncated: None, run }
+    report_of(run, summary)
+}
+
+fn report_of(run: RunFile, summary: Summary) -> Report {
+    Report { run, summary, completeness: Completeness::default() }
 }
 
 /// Whether it is that one's cell.
@@ -105,8 +110,7 @@ fn pair() -> (Report, Report) {
         let (base, new) = make_pair();
         [base, new].map(|report| (report.run, report.summary))
     });
-    let [base, new] =
-        PAIR.each_ref().map(|(run, summary)| Report { run: run.clone(), summary: summary.clone(), truncated: None });
+    let [base, new] = PAIR.each_ref().map(|(run, summary)| report_of(run.clone(), summary.clone()));
     (base, new)
 }
 

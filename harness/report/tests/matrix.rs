@@ -193,7 +193,8 @@ fn pages_are_written_beside_each_other() {
         let dir = RunDir::new(root.join("results").join(name));
         dir.write_run(run).unwrap();
         dir.writer().unwrap().append(records).unwrap();
-        isobench_report::write(&dir, &root.join("reports")).unwrap().parent().unwrap().to_path_buf()
+        let report = isobench_report::read_partial(&dir).unwrap();
+        isobench_report::write(&report, &dir, &root.join("reports")).unwrap().parent().unwrap().to_path_buf()
     };
     let (run, records) = fixture::matrix::run();
     assert!(write("matrix", &run, &records).join("matrix.html").exists());

@@ -6,7 +6,7 @@ use crate::cgroup::Around;
 use crate::machine;
 use crate::protocol::{BlockRequest, CleanRequest, Event, Owned, Visit};
 use crate::reap::{self, COOKIE};
-use isobench_core::record::FaultRecord;
+use isobench_core::record::{FaultRecord, LINE_LIMIT};
 use isobench_core::{Availability, Description, Experiment, Fault, FaultKind, Record};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,8 +30,6 @@ const RELEASE_DEADLINE: Duration = Duration::from_secs(60);
 const INTERRUPT_CHECK: Duration = Duration::from_millis(100);
 /// Bytes of a runner's standard error kept for messages.
 const STDERR_KEPT: usize = 4096;
-/// The longest protocol line: a series of a million calls is 10 MB.
-const LINE_LIMIT: u64 = 64 << 20;
 
 /// Set by Ctrl-C: every wait of this module then ends at once.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);

@@ -130,6 +130,7 @@ impl Session {
             Some(results) if !run.cells.is_empty() => {
                 let dir = RunDir::new(results.join(&id));
                 dir.write_run(&run)?;
+                dir.reserve();
                 let writer = dir.writer()?;
                 Some((dir, writer))
             }
@@ -206,14 +207,18 @@ impl Session {
         self.run.ended_unix_ms = Some(place::unix_ms());
         self.run.stopped_early = stopped_early;
         if let Some((dir, _)) = &self.store {
-            dir.write_run(&self.run)?;
+            dir.write_run(&self.run).inspect_err(|_| dir.release())?;
         }
         Ok((self.run, self.store.map(|(dir, _)| dir)))
     }
 
     /// Writes `run.json` as it stands, so that a killed run keeps its verdicts so far.
     pub fn checkpoint(&self) -> Result<(), SessionError> {
-        self.store.as_ref().map_or(Ok(()), |(dir, _)| Ok(dir.write_run(&self.run)?))
+        if let Some((dir, _)) = &self.store {
+            dir.write_run(&self.run)?;
+            dir.reserve();
+        }
+        Ok(())
     }
 
     fn block(&mut self, id: CellId, visit: &Visit) -> (u32, Vec<Record>) {

@@ -132,7 +132,7 @@ impl<'a> Accumulator<'a> {
             cells.push(cell::summarise(&context, data));
         }
         let calibration_ns = usual.calibration_ns;
-        Summary { cells, samples: self.samples, calibration_ns, defects: self.defects }
+        Summary { cells, samples: self.samples, calibration_ns, defects: self.defects, incomplete: Vec::new() }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Summary {
     pub calibration_ns: Option<f64>,
     /// What could not be used, and why: a histogram that does not decode, a line for a cell that `run.json` lacks.
     pub defects: Vec<String>,
+    /// What is missing from the samples, in sentences, set by the reader of the files; empty for a whole run.
+    pub incomplete: Vec<String>,
 }
 
 /// What one cell showed. A cell with a fault has no numbers here, whatever its other blocks measured: those stay in

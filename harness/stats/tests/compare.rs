@@ -47,7 +47,7 @@ fn cell(backend: &str, workload: &str, side: Option<Side>, value: f64, blocks: u
 }
 
 fn run(cells: Vec<CellSummary>) -> Summary {
-    Summary { cells, samples: 0, calibration_ns: None, defects: vec![] }
+    Summary { cells, samples: 0, calibration_ns: None, defects: vec![], incomplete: vec![] }
 }
 
 fn everything(_: &Cell) -> bool {

@@ -19,6 +19,12 @@ pub struct Args {
     /// Write to this file instead of standard output; html and hdr: to this folder
     #[arg(long, value_name = "FILE|DIR")]
     out: Option<PathBuf>,
+    /// Report what is there of a run whose samples are incomplete, with a warning
+    ///
+    /// Without it, a run whose samples lack blocks that its run.json counts is an error. A run that was interrupted or
+    /// killed needs no flag: its report says which blocks were cut off.
+    #[arg(long)]
+    partial: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,16 +48,19 @@ enum Format {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::find()?;
     let path = found::run(&places, args.run.as_deref())?;
+    let read = if args.partial { isobench_report::read_partial } else { isobench_report::read };
+    let report = read(&RunDir::new(&path)).with_context(|| of(&path))?;
+    remark(&report.summary.incomplete);
     let written: fn(&Report) -> String = match args.format {
-        Format::Html => return page(args, &places, &path),
+        Format::Html => return page(args, &places, &report, &path),
         Format::Hdr => return hdr_logs(args, &places, &path),
         Format::Csv => |report| export::csv(&report.run, &report.summary),
         Format::Md => |report| export::markdown(&report.run, &report.summary),
-        Format::Json => |report| export::json(&report.run, &report.summary, report.truncated),
+        Format::Json => |report| export::json(&report.run, &report.summary, report.completeness.truncated),
         Format::Github => |report| export::github(&report.run, &report.summary),
         Format::Bencher => bencher,
     };
-    let text = written(&isobench_report::read(&RunDir::new(&path)).with_context(|| of(&path))?);
+    let text = written(&report);
     match &args.out {
         Some(file) => isobench_report::write_text(file, &text)?,
         None => super::print(&text)?,
@@ -69,9 +78,9 @@ fn beside(places: &Places, run: &Path) -> PathBuf {
     results.map_or_else(|| places.reports(), |results| results.with_file_name("reports"))
 }
 
-fn page(args: &Args, places: &Places, path: &Path) -> Result<ExitCode> {
+fn page(args: &Args, places: &Places, report: &Report, path: &Path) -> Result<ExitCode> {
     let folder = args.out.clone().unwrap_or_else(|| beside(places, path));
-    let page = isobench_report::write(&RunDir::new(path), &folder).with_context(|| of(path))?;
+    let page = isobench_report::write(report, &RunDir::new(path), &folder).with_context(|| of(path))?;
     println!("{}", page.display());
     Ok(ExitCode::SUCCESS)
 }

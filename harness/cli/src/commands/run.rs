@@ -268,8 +268,9 @@ fn line(session: &Session, cell: CellId, records: &[Record], note: &str) -> Stri
 }
 
 fn conclude(run: &RunFile, dir: &RunDir, reports: &std::path::Path, broken: bool) -> Result<ExitCode> {
-    let page = isobench_report::write(dir, reports).context("writing the report")?;
-    let report = isobench_report::read(dir)?;
+    // What an interrupted run has, were it nothing.
+    let report = isobench_report::read_partial(dir).context("reading the samples for the report")?;
+    let page = isobench_report::write(&report, dir, reports).context("writing the report")?;
     let width = super::terminal_width();
     println!("\n{}", terminal::table(run, &report.summary, crate::colour(), width));
     println!("samples  {}", dir.samples().display());
