@@ -11,7 +11,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use isobench_core::store::RunDir;
 use isobench_report::Report;
-use isobench_report::compare::Compared;
+use isobench_report::compare::{Compared, Incomparable};
 use isobench_stats::compare::{Row, Word};
 use std::collections::BTreeMap;
 use std::fs;
@@ -141,7 +141,7 @@ fn aa(runs: u64, cell: &str) -> Result<()> {
         alarms += u32::from(alarm(&rows));
         within.add(&rows);
         if let Some(before) = &before {
-            let compared = Compared::runs(before, &report, &|_| true);
+            let compared = Compared::runs(before, &report, &|_| true, Incomparable::LeaveOut);
             alarms_between += u32::from(alarm(&compared.comparison.rows));
             between.add(&compared.comparison.rows);
         }

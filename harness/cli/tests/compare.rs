@@ -195,8 +195,27 @@ fn what_is_not_comparable_is_refused_unless_asked_for() {
     results.write("rebuilt", &[("echo", None, 1_000_000), ("json", None, 5_000_000)], |run| {
         run.workloads[0].guests.insert(Guest::Js, "cd".repeat(32));
     });
-    assert!(results.expect(&["base", "rebuilt"], 5).contains("js guest of echo"));
+    let said = results.expect(&["base", "rebuilt"], 0);
+    assert!(said.contains("left out as not comparable, 1: js guest of echo differs"), "{said}");
+    assert!(said.contains("v8/fresh/js/json/small cold start"), "what is comparable is compared: {said}");
+    assert!(results.expect(&["base", "rebuilt", "--only", "/echo/"], 5).contains("js guest of echo"));
     results.expect(&["base", "rebuilt", "--skip", "/echo/"], 0);
+}
+
+#[test]
+fn a_gate_that_could_test_no_row_has_a_code_of_its_own() {
+    let results = results();
+    results.write("short", &[("echo", None, 10_000_000)], |_| {});
+    let samples = results.path("results/short/samples.jsonl");
+    let text = std::fs::read_to_string(&samples).unwrap();
+    std::fs::write(&samples, text.lines().take(2).fold(String::new(), |all, line| all + line + "\n")).unwrap();
+    assert!(results.expect(&["base", "short"], 1).contains("11 of the 12 blocks"), "a cut file is no run");
+    results.write("short", &[], |run| {
+        let long = RunDir::new(results.path("results/base")).read_run().unwrap();
+        run.cells = vec![CellEntry { blocks: 1, ..long.cells[0].clone() }];
+    });
+    let said = results.expect(&["base", "short", "--fail-on", "5"], 6);
+    assert!(said.contains("Gate not tested: none of 1 row has the 8 blocks a side"), "{said}");
 }
 
 #[test]

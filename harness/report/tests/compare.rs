@@ -9,7 +9,7 @@ use isobench_core::run::{CellEntry, Configuration, RunFile};
 use isobench_core::whole::Completeness;
 use isobench_core::words::{Cell, Flag, Guest, Side};
 use isobench_report::Report;
-use isobench_report::compare::{self, Compared};
+use isobench_report::compare::{self, Compared, Gate, Incomparable};
 use isobench_report::html::{PageOptions, compare_page, page};
 use isobench_stats::compare::Word;
 use isobench_stats::{Accumulator, Metric, Summary};
@@ -126,6 +126,11 @@ fn make_pair() -> (Report, Report) {
     (base, new)
 }
 
+/// With every incomparable cell left out.
+fn runs(base: &Report, new: &Report, wanted: &dyn Fn(&Cell) -> bool) -> Compared {
+    Compared::runs(base, new, wanted, Incomparable::LeaveOut)
+}
+
 fn everything(_: &Cell) -> bool {
     true
 }
@@ -148,7 +153,7 @@ fn text(element: ElementRef) -> String {
 #[test]
 fn every_word_where_it_belongs() {
     let (base, new) = pair();
-    let compared = Compared::runs(&base, &new, &everything);
+    let compared = runs(&base, &new, &everything);
     let word = |backend, guest, metric| word(&compared, backend, guest, metric);
     for metric in Metric::ALL {
         assert_eq!(word("v8", Guest::Js, metric), Word::Worse, "{metric}");
@@ -174,10 +179,10 @@ fn noise_makes_words_noisy_and_not_wrong() {
     let (base, _) = pair();
     // Something else ran all the while: everything slower alike, so that no test over blocks can tell.
     let (mut new, records) = run(2, 0.03, |_| 1.5);
-    assert!(!Compared::runs(&base, &report((new.clone(), records.clone())), &everything).regressions(5.0).is_empty());
+    assert!(!runs(&base, &report((new.clone(), records.clone())), &everything).regressions(5.0).is_empty());
     new.cells.iter_mut().for_each(|cell| cell.flags.push(Flag::Noisy));
     let new = report((new, records));
-    let compared = Compared::runs(&base, &new, &everything);
+    let compared = runs(&base, &new, &everything);
     for row in &compared.comparison.rows {
         assert!(!row.word.is_difference(), "{} {}: {:?}", row.cell, row.metric, row.word);
     }
@@ -187,43 +192,65 @@ fn noise_makes_words_noisy_and_not_wrong() {
 #[test]
 fn the_gate_fails_where_the_verdict_is_worse_by_more_than_asked() {
     let (base, new) = pair();
-    let compared = Compared::runs(&base, &new, &everything);
+    let compared = runs(&base, &new, &everything);
     let failed = compared.regressions(5.0);
     assert!(!failed.is_empty() && failed.iter().all(|row| is(&row.cell, "v8", Guest::Js)), "{failed:?}");
     assert!(compared.regressions(30.0).is_empty());
-    let lines = compare::gate(&compared, 5.0);
+    let (gate, lines) = compare::gate(&compared, 5.0);
+    assert_eq!(gate, Gate::Failed);
     assert!(lines[0].starts_with("Gate failed: 6 rows are over 5.0"), "{}", lines[0]);
     assert!(lines[1..].iter().any(|l| l.contains("v8/fresh/js/echo/0b") && l.contains("larger")), "{lines:?}");
-    assert!(compare::gate(&compared, 30.0)[0].starts_with("Gate holds"));
-    assert!(
-        Compared::runs(&new, &base, &everything).regressions(30.0).iter().all(|row| row.cell.backend == "wasmtime")
-    );
+    let (gate, lines) = compare::gate(&compared, 30.0);
+    assert!(gate == Gate::Holds && lines[0].starts_with("Gate holds"));
+    assert!(runs(&new, &base, &everything).regressions(30.0).iter().all(|row| row.cell.backend == "wasmtime"));
 }
 
 #[test]
-fn what_makes_numbers_incomparable_is_refused_for_the_cells_it_concerns() {
+fn a_gate_that_could_test_no_row_does_not_hold() {
+    let few = |seed, factor: f64| {
+        let (run, mut records) = run(seed, 0.03, |_| factor);
+        records.retain(|record| block(record) < 2);
+        report((run, records))
+    };
+    let (gate, lines) = compare::gate(&runs(&few(1, 1.0), &few(2, 10.0), &everything), 5.0);
+    assert_eq!(gate, Gate::Untested);
+    assert!(lines[0].contains("has the 8 blocks a side") && lines[0].contains("--budget"), "{lines:?}");
+}
+
+#[test]
+fn what_makes_numbers_incomparable_leaves_out_the_cells_it_concerns() {
     let (base, mut new) = pair();
-    assert_eq!(Compared::runs(&base, &new, &everything).refusal(), None, "another kernel is told, not refused");
+    assert_eq!(runs(&base, &new, &everything).left_out, [], "another kernel is told, and keeps nothing out");
     for workload in new.run.workloads.iter_mut().filter(|w| w.name == "json") {
         workload.guests.insert(Guest::Js, "0123456789abcdef".into());
     }
-    let refusal = Compared::runs(&base, &new, &everything).refusal().unwrap();
+    let compared = runs(&base, &new, &everything);
+    let groups = compared.left_out_by_reason();
+    assert_eq!((groups.len(), groups[0].1.len(), compared.refusal()), (1, 1, None));
+    assert!(groups[0].0.starts_with("js guest of json differs"), "{groups:?}");
+    assert!(compared.comparison.rows.iter().all(|row| row.cell.workload != "json"));
+    for said in [compare::text(&compared, false, None), compare::markdown(&compared), compare_page(&compared)] {
+        assert!(said.contains("left out as not comparable") && said.contains("v8/fresh/js/json/small"), "{said}");
+    }
+    let refusal = runs(&base, &new, &|cell| cell.workload == "json").refusal().unwrap();
     assert!(
         refusal.contains("js guest of json") && refusal.contains("--anyway") && refusal.contains("run-2"),
         "{refusal}"
     );
-    let compared = Compared::runs(&base, &new, &|cell| cell.workload != "json");
-    assert_eq!(compared.refusal(), None, "cells that are left out do not count");
+    let compared = runs(&base, &new, &|cell| cell.workload != "json");
+    assert_eq!(compared.left_out, [], "cells that are not wanted are not left out");
 
     for entry in new.run.backends.iter_mut().filter(|b| b.description.backend == "v8") {
         let Availability::Available { emulated, .. } = &mut entry.availability else { panic!() };
         *emulated = true;
     }
+    assert!(runs(&base, &new, &everything).left_out.iter().all(|cell| cell.backend == "v8"));
     new.run.machine.cpu = "Another".into();
-    let compared = Compared::runs(&base, &new, &everything);
-    assert!(compared.differences[..3].iter().all(|d| d.grave) && !compared.differences[3].grave);
-    let refusal = compared.refusal().unwrap();
+    let refusal = runs(&base, &new, &everything).refusal().unwrap();
     assert!(refusal.contains("processor: ") && refusal.contains("v8: processor of the guests: real"), "{refusal}");
+    let compared = Compared::runs(&base, &new, &everything, Incomparable::Mark);
+    assert!(compared.differences[..3].iter().all(|d| d.grave) && !compared.differences[3].grave);
+    assert!(compared.refusal().is_none() && compared.left_out.is_empty());
     let rows = &compared.comparison.rows;
     assert!(rows.iter().all(|row| compared.grave(&row.cell).next().is_some()), "another processor concerns every row");
     // Marked in every row of every form.
@@ -241,27 +268,47 @@ fn what_makes_numbers_incomparable_is_refused_for_the_cells_it_concerns() {
 }
 
 #[test]
+fn another_machine_or_day_is_told_first() {
+    let (mut base, mut new) = pair();
+    let told = |base: &Report, new: &Report| runs(base, new, &everything).setting.join(" ");
+    assert!(told(&base, &new).starts_with("It cannot be told whether"), "{}", told(&base, &new));
+    new.run.machine.memory_bytes *= 2;
+    assert!(told(&base, &new).starts_with("The runs were made on two machines"));
+    base.run.machine.id = Some("0123456789abcdef".into());
+    new.run.machine.id = base.run.machine.id.clone();
+    assert_eq!(told(&base, &new), "", "one machine, with more memory");
+    new.run.machine.id = Some("fedcba9876543210".into());
+    new.run.started_unix_ms += 9 * 86_400_000;
+    let compared = runs(&base, &new, &everything);
+    assert!(compared.setting[0].contains("two machines") && compared.setting[1].contains("9 days apart"));
+    for said in [compare::text(&compared, false, None), compare::markdown(&compared), compare_page(&compared)] {
+        let (setting, environment) = (said.find("two machines").unwrap(), said.find("retbleed").unwrap());
+        assert!(setting < environment && said.contains("9 days apart"), "{said}");
+    }
+}
+
+#[test]
 fn a_run_that_only_one_side_has_is_told_with_the_reason() {
     let (base, mut new) = pair();
     new.summary.cells.retain(|cell| cell.cell.backend != "qemu");
-    let compared = Compared::runs(&base, &new, &everything);
+    let compared = runs(&base, &new, &everything);
     let sides = compared.comparison.rows.iter().filter(|row| row.word == Word::OneSided);
     assert!(
         sides.clone().count() > 0 && sides.clone().all(|row| row.why == "new: has no such cell" && row.new.is_none())
     );
-    let turned = Compared::runs(&new, &base, &everything);
+    let turned = runs(&new, &base, &everything);
     assert!(turned.comparison.rows.iter().any(|row| row.why == "base: has no such cell" && row.base.is_none()));
 }
 
 #[test]
 fn text_and_markdown() {
     let (base, new) = pair();
-    let compared = Compared::runs(&base, &new, &everything);
+    let compared = runs(&base, &new, &everything);
     insta::assert_snapshot!("compare_text", compare::text(&compared, false, Some(120)));
     let narrow = compare::text(&compared, false, Some(80));
     assert!(narrow.lines().filter(|l| l.starts_with(['│', '╭', '╞'])).all(|l| l.chars().count() <= 80), "{narrow}");
     insta::assert_snapshot!("compare_markdown", compare::markdown(&compared));
-    let same = Compared::runs(&base, &base, &everything);
+    let same = runs(&base, &base, &everything);
     let text = compare::text(&same, false, None);
     assert!(
         text.contains("Nothing that isobench records differs") && text.contains("No difference can be called one"),
@@ -272,7 +319,7 @@ fn text_and_markdown() {
 #[test]
 fn the_page_has_every_row_its_numbers_and_a_drawing() {
     let (base, new) = pair();
-    let compared = Compared::runs(&base, &new, &everything);
+    let compared = runs(&base, &new, &everything);
     let source = compare_page(&compared);
     // Kept between test runs, so that a person can open the page and look at it.
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compare");

@@ -15,6 +15,7 @@ pub fn describe() -> Machine {
     };
     let meminfo = text("/proc/meminfo").unwrap_or_default();
     Machine {
+        id: id(),
         cpu: cpu_field("model name").unwrap_or_else(|| "unknown".into()),
         microcode: cpu_field("microcode"),
         cores: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
@@ -30,6 +31,17 @@ pub fn describe() -> Machine {
         ksm: text("/sys/kernel/mm/ksm/run").map(|t| t == "1"),
         swap_bytes: field(&meminfo, "SwapTotal:").unwrap_or(0),
     }
+}
+
+/// Digits of a machine's id: enough that two machines of a fleet do not share one.
+const ID_DIGITS: usize = 16;
+
+/// A name of this machine that does not give the machine id away: machine-id(5) asks programs to publish a hash of it,
+/// keyed by the program, and never the id itself.
+fn id() -> Option<String> {
+    let own =
+        text("/etc/machine-id").filter(|id| id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    Some(isobench_core::sha256_hex(format!("isobench {own}").as_bytes())[..ID_DIGITS].to_string())
 }
 
 /// Whether this machine's own processor is an emulation: QEMU's TCG signs so at the first of the leaves that CPUID keeps

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use isobench_core::Cell;
 use isobench_core::store::RunDir;
 use isobench_report::Report;
-use isobench_report::compare::{self, Compared};
+use isobench_report::compare::{self, Compared, Gate, Incomparable};
 use isobench_report::html::compare_page;
 use isobench_runner::place::Places;
 use isobench_runner::plan::Filter;
@@ -14,17 +14,20 @@ use std::process::ExitCode;
 
 /// The gate failed.
 const REGRESSED: u8 = 4;
-/// The runs differ in what makes numbers incomparable.
+/// The runs differ in what makes numbers incomparable, and no other row is left.
 const REFUSED: u8 = 5;
+/// No row could be tested, so the gate says nothing.
+const UNTESTED: u8 = 6;
 
 /// Compare two runs cell by cell, or the two sides of one A/B run
 ///
-/// What differs around the numbers (processor, kernel, versions, …) comes first. A difference is called one where a
-/// permutation test over blocks, the interval of the ratio and the noise floor agree. Runs that differ in what makes
-/// numbers incomparable (processor, emulated against real, another artifact) are refused.
+/// What differs around the numbers (machine, day, processor, kernel, versions, …) comes first. A difference is called one
+/// where a permutation test over blocks, the interval of the ratio and the noise floor agree. A cell is left out, and
+/// listed with the reason, if the runs differ in what makes its numbers incomparable: another processor, emulated against
+/// real, another artifact.
 ///
 /// Exit codes: 0 compared, and the gate holds if there is one; 1 failed; 2 wrong usage; 4 the gate of --fail-on failed;
-/// 5 refused as not comparable.
+/// 5 refused, because no comparable row is left; 6 the gate of --fail-on tested no row, for want of blocks.
 #[derive(clap::Args)]
 pub struct Args {
     /// A run's id, or the path of its folder
@@ -37,10 +40,10 @@ pub struct Args {
     /// Print GitHub-flavoured Markdown
     #[arg(long)]
     markdown: bool,
-    /// Fail (exit code 4) if the verdict on a row is slower or larger, and by over PERCENT
+    /// Fail (exit code 4) if the verdict on a row is slower or larger, and by over PERCENT; 6 if no row could be tested
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     fail_on: Option<f64>,
-    /// Compare what is not comparable, marked in every row that it concerns
+    /// Compare also what is not comparable, marked in every row that it concerns
     #[arg(long)]
     anyway: bool,
     /// Only cells whose name contains PATTERN (may be given several times)
@@ -60,8 +63,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         isobench_report::read(&RunDir::new(&dir)).with_context(|| format!("reading {}", dir.display()))
     };
     let base = read(&args.base)?;
+    let incomparable = if args.anyway { Incomparable::Mark } else { Incomparable::LeaveOut };
     let compared = match &args.new {
-        Some(new) => Compared::runs(&base, &read(new)?, &wanted),
+        Some(new) => Compared::runs(&base, &read(new)?, &wanted, incomparable),
         None => match Compared::sides(&base.run, &base.summary, &wanted) {
             Some(sides) => sides,
             None => {
@@ -70,27 +74,31 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
         },
     };
-    if !compared.comparison.rows.iter().any(|row| row.base.is_some() && row.new.is_some()) {
+    if let Some(refusal) = compared.refusal() {
+        eprintln!("isobench: {refusal}");
+        return Ok(ExitCode::from(REFUSED));
+    }
+    if !compared.has_rows() {
         bail!(
             "nothing to compare: no cell that is wanted has a number in both {} and {}",
             compared.base.name,
             compared.new.name
         );
     }
-    if let Some(refusal) = compared.refusal().filter(|_| !args.anyway) {
-        eprintln!("isobench: {refusal}");
-        return Ok(ExitCode::from(REFUSED));
-    }
     let mut said = if args.markdown {
         compare::markdown(&compared)
     } else {
         compare::text(&compared, crate::colour(), super::terminal_width())
     };
-    let mut failed = false;
+    let mut code = ExitCode::SUCCESS;
     if let Some(percent) = args.fail_on {
-        let gate = compare::gate(&compared, percent);
-        failed = !compared.regressions(percent).is_empty();
-        let lines = gate.join("\n- ");
+        let (gate, lines) = compare::gate(&compared, percent);
+        code = match gate {
+            Gate::Holds => ExitCode::SUCCESS,
+            Gate::Failed => ExitCode::from(REGRESSED),
+            Gate::Untested => ExitCode::from(UNTESTED),
+        };
+        let lines = lines.join("\n- ");
         said += &if args.markdown { format!("\n{lines}\n") } else { format!("\n{}\n", lines.replace('`', "")) };
     }
     if let Some(file) = &args.html {
@@ -98,7 +106,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("page     {}", file.display());
     }
     super::print(&said)?;
-    Ok(if failed { ExitCode::from(REGRESSED) } else { ExitCode::SUCCESS })
+    Ok(code)
 }
 
 fn percent(text: &str) -> Result<f64, String> {

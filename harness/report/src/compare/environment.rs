@@ -129,10 +129,15 @@ fn machine(list: &mut List, base: &Machine, new: &Machine) {
     for (what, base, new) in
         [("memory", base.memory_bytes, new.memory_bytes), ("swap", base.swap_bytes, new.swap_bytes)]
     {
-        if base.abs_diff(new) as f64 > SAME_MEMORY * base.max(new) as f64 {
+        if !same_size(base, new) {
             list.add(what, units::bytes(base as f64), units::bytes(new as f64));
         }
     }
+}
+
+/// Whether two sizes of memory are those of one machine.
+pub(super) fn same_size(base: u64, new: u64) -> bool {
+    base.abs_diff(new) as f64 <= SAME_MEMORY * base.max(new) as f64
 }
 
 fn plan(run: &RunFile) -> &'static str {

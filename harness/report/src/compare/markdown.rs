@@ -6,7 +6,9 @@ use isobench_stats::compare::{Measured, Row};
 
 /// The comparison as Markdown: differences in a table, every other row behind a fold.
 pub fn markdown(compared: &Compared) -> String {
-    let mut text = format!("### `{}` against `{}`\n\n{}\n", compared.new.name, compared.base.name, compared.outcome());
+    let mut text = format!("### `{}` against `{}`\n", compared.new.name, compared.base.name);
+    text.extend(compared.setting.iter().map(|sentence| format!("\n{sentence}\n")));
+    text += &format!("\n{}\n", compared.outcome());
     if !compared.differences.is_empty() {
         text += "\n| differs | base | new | |\n|---|---|---|---|\n";
         for d in &compared.differences {
@@ -24,6 +26,14 @@ pub fn markdown(compared: &Compared) -> String {
                 table(compared, &rows)
             );
         }
+    }
+    for (reason, cells) in compared.left_out_by_reason() {
+        let names: String = cells.iter().map(|cell| format!("- `{}`\n", field(&cell.to_string()))).collect();
+        text += &format!(
+            "\n<details><summary>left out as not comparable, {}: {}</summary>\n\n{names}\n</details>\n",
+            cells.len(),
+            field(&reason)
+        );
     }
     text += &format!("\n{}\n", compared.floor());
     if let Some(sensitivity) = compared.sensitivity() {

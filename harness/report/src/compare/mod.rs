@@ -1,10 +1,13 @@
 //! Two runs, or the two sides of one, side by side: what they were made on, then what changed.
 
 pub mod environment;
+mod gate;
 mod markdown;
+mod setting;
 mod text;
 
 pub use environment::{Difference, Scope};
+pub use gate::{Gate, gate};
 pub use markdown::markdown;
 pub use text::text;
 
@@ -22,12 +25,25 @@ pub struct Compared {
     pub base: Label,
     /// The new one.
     pub new: Label,
+    /// Whether machine and day are the same, in sentences; empty if they are.
+    pub setting: Vec<String>,
     /// What differs around them, what is grave first.
     pub differences: Vec<Difference>,
+    /// Cells that both sides have and that a grave difference keeps out of the rows.
+    pub left_out: Vec<Cell>,
     /// The rows.
     pub comparison: Comparison,
     /// The blocks of both sides took turns in one run.
     pub interleaved: bool,
+}
+
+/// What becomes of a cell that a grave difference concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incomparable {
+    /// It is no row: it is listed with the reason.
+    LeaveOut,
+    /// It is a row, and marked.
+    Mark,
 }
 
 /// What a side is called.
@@ -41,13 +57,20 @@ pub struct Label {
 
 impl Compared {
     /// Two runs. Only cells that are `wanted` become rows.
-    pub fn runs(base: &Report, new: &Report, wanted: &dyn Fn(&Cell) -> bool) -> Compared {
+    pub fn runs(base: &Report, new: &Report, wanted: &dyn Fn(&Cell) -> bool, incomparable: Incomparable) -> Compared {
         let label = |run: &RunFile| Label { name: run.id.clone(), about: about(run) };
+        let differences = environment::between(&base.run, &new.run);
+        let grave = |cell: &Cell| differences.iter().any(|d| d.grave && d.touches(cell));
+        let out = |cell: &Cell| incomparable == Incomparable::LeaveOut && grave(cell);
+        let both = |cell: &&Cell| new.summary.cells.iter().any(|other| other.is_shown() && other.cell == **cell);
+        let shown = base.summary.cells.iter().filter(|cell| cell.is_shown()).map(|cell| &cell.cell);
         Compared {
             base: label(&base.run),
             new: label(&new.run),
-            differences: environment::between(&base.run, &new.run),
-            comparison: compare::runs(&base.summary, &new.summary, wanted),
+            setting: setting::between(&base.run, &new.run),
+            left_out: shown.filter(|cell| wanted(cell) && out(cell)).filter(both).cloned().collect(),
+            comparison: compare::runs(&base.summary, &new.summary, &|cell| wanted(cell) && !out(cell)),
+            differences,
             interleaved: false,
         }
     }
@@ -64,7 +87,9 @@ impl Compared {
         Some(Compared {
             base: label(Side::A),
             new: label(Side::B),
+            setting: Vec::new(),
             differences: environment::between_sides(run),
+            left_out: Vec::new(),
             comparison: compare::sides(summary, wanted),
             interleaved: true,
         })
@@ -75,24 +100,45 @@ impl Compared {
         self.differences.iter().filter(move |d| d.grave && d.touches(cell))
     }
 
-    /// Why these rows should not be compared, for a person: nothing where they may be.
+    /// Whether both sides have a number in any row.
+    pub fn has_rows(&self) -> bool {
+        self.comparison.rows.iter().any(|row| row.base.is_some() && row.new.is_some())
+    }
+
+    /// Whether a row compares two different things, because that was asked for.
+    pub fn is_marked(&self) -> bool {
+        self.comparison.rows.iter().any(|row| self.grave(&row.cell).next().is_some())
+    }
+
+    /// Why nothing can be compared, for a person: `None` where a row is left, or no cell was left out.
     pub fn refusal(&self) -> Option<String> {
-        let both = |row: &&Row| row.base.is_some() && row.new.is_some();
-        let rows: Vec<&Row> = self.comparison.rows.iter().filter(both).collect();
-        let touched = |d: &&Difference| d.grave && rows.iter().any(|row| d.touches(&row.cell));
-        let lines: Vec<String> = self
-            .differences
-            .iter()
-            .filter(touched)
-            .map(|d| format!("\n  {}: {} in {}, {} in {}", d.what, d.base, self.base.name, d.new, self.new.name))
-            .collect();
-        (!lines.is_empty()).then(|| {
-            format!(
-                "not comparable:{}\nCompare runs that agree in this, leave those cells out with --skip PATTERN, or pass \
-                 --anyway: then every row that it concerns is marked.",
-                lines.concat()
-            )
-        })
+        if self.has_rows() || self.left_out.is_empty() {
+            return None;
+        }
+        let touched = |d: &&Difference| d.grave && self.left_out.iter().any(|cell| d.touches(cell));
+        let line = |d: &Difference| {
+            format!("\n  {}: {} in {}, {} in {}", d.what, d.base, self.base.name, d.new, self.new.name)
+        };
+        let lines: String = self.differences.iter().filter(touched).map(line).collect();
+        Some(format!(
+            "no comparable row is left:{lines}\nCompare runs that agree in this, or pass --anyway: then every row that \
+             it concerns is marked."
+        ))
+    }
+
+    /// The cells that were left out, by the reasons that each has.
+    pub fn left_out_by_reason(&self) -> Vec<(String, Vec<&Cell>)> {
+        let mut groups: Vec<(String, Vec<&Cell>)> = Vec::new();
+        for cell in &self.left_out {
+            let reasons: Vec<String> =
+                self.grave(cell).map(|d| format!("{} differs ({} → {})", d.what, d.base, d.new)).collect();
+            let reason = reasons.join(", ");
+            match groups.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, cells)) => cells.push(cell),
+                None => groups.push((reason, vec![cell])),
+            }
+        }
+        groups
     }
 
     /// The rows that fail a gate: worse, says the verdict, which needs the test, the interval and the noise floor to agree, and by more than
@@ -177,25 +223,4 @@ pub(crate) fn plural(n: usize, word: &str) -> String {
 
 fn about(run: &RunFile) -> String {
     format!("{}, {}, {} cores", units::date(run.started_unix_ms), run.machine.cpu, run.machine.cores)
-}
-
-/// The outcome of a gate in lines, the first of which says whether it holds: what fails it, and by how much.
-pub fn gate(compared: &Compared, percent: f64) -> Vec<String> {
-    let failed = compared.regressions(percent);
-    let tested = compared.comparison.tested;
-    let limit = units::percent(percent / 100.0);
-    let both = compared.comparison.rows.iter().filter(|row| row.ratio.is_some()).count();
-    let mut lines = vec![match failed.len() {
-        0 => {
-            format!("Gate holds: no row is over {limit} worse ({tested} of {both} rows have the blocks to be tested).")
-        }
-        n => format!("Gate failed: {n} {} over {limit} worse.", if n == 1 { "row is" } else { "rows are" }),
-    }];
-    lines.extend(failed.iter().map(|row| {
-        let by = units::percent(row.worse_by().unwrap_or_default());
-        let interval = row.ratio.and_then(|r| r.interval).map_or_else(String::new, units::ratio_interval);
-        let p = row.p_corrected.map_or_else(String::new, |p| format!(", corrected p {}", units::probability(p)));
-        format!("`{}` {}: {by} {}, ratio in {interval}{p}", row.cell, row.metric, row.said())
-    }));
-    lines
 }

@@ -12,6 +12,7 @@ pub fn text(compared: &Compared, color: bool, width: Option<u16>) -> String {
         "base  {}  {}\nnew   {}  {}\n",
         compared.base.name, compared.base.about, compared.new.name, compared.new.about
     );
+    text.extend(compared.setting.iter().map(|sentence| format!("\n{sentence}\n")));
     text += &environment(compared);
     let called: Vec<&Row> = compared.comparison.rows.iter().filter(|row| row.word.is_difference()).collect();
     if called.is_empty() {
@@ -22,6 +23,13 @@ pub fn text(compared: &Compared, color: bool, width: Option<u16>) -> String {
     text += &format!("\n{}\n", compared.outcome());
     for (said, rows) in kinds(&compared.comparison.rows).iter().filter(|(_, rows)| !rows[0].word.is_difference()) {
         text += &format!("- {said}, {}: {}\n", rows.len(), names(compared, rows));
+    }
+    for (reason, cells) in compared.left_out_by_reason() {
+        let names = list(cells.iter().map(ToString::to_string), cells.len());
+        text += &format!("- left out as not comparable, {}: {reason}: {names}\n", cells.len());
+    }
+    if !compared.left_out.is_empty() {
+        text += "  (--anyway compares these too, and marks them)\n";
     }
     text += &format!("\n{}\n", compared.floor().replace('`', ""));
     if let Some(sensitivity) = compared.sensitivity() {
@@ -50,12 +58,14 @@ fn environment(compared: &Compared) -> String {
 const NAMED: usize = 3;
 
 fn names(compared: &Compared, rows: &[&Row]) -> String {
-    let named: Vec<String> = rows
-        .iter()
-        .take(NAMED)
-        .map(|row| format!("{} {}{}{}", row.cell, row.metric, mark(compared, row), why(row)))
-        .collect();
-    let more = rows.len().saturating_sub(NAMED);
+    let name = |row: &&Row| format!("{} {}{}{}", row.cell, row.metric, mark(compared, row), why(row));
+    list(rows.iter().map(name), rows.len())
+}
+
+/// The first few of `count` names.
+fn list(names: impl Iterator<Item = String>, count: usize) -> String {
+    let named: Vec<String> = names.take(NAMED).collect();
+    let more = count.saturating_sub(NAMED);
     let more = if more > 0 { format!("; {more} more") } else { String::new() };
     named.join("; ") + &more
 }

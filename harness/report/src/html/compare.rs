@@ -15,9 +15,10 @@ pub fn compare_page(compared: &Compared) -> String {
             h1 { "What changed?" }
             (sides(compared))
             section.answer id="answer" {
+                @for sentence in &compared.setting { p { b { (sentence) } } }
                 p.lead { (compared.outcome()) }
                 div.caveats {
-                    @if compared.refusal().is_some() {
+                    @if compared.is_marked() {
                         p { span.tag.bad { "not comparable" } " Rows marked ≠ compare two different things; they are shown because that was asked for." }
                     }
                     p { (prose(&compared.floor())) }
@@ -95,6 +96,13 @@ fn rows(compared: &Compared) -> Markup {
         @else { (list(compared, axis, &called)) }
         @for (said, rows) in rest {
             details { summary { (said) ": " (rows.len()) } (list(compared, axis, &rows)) }
+        }
+        @for (reason, cells) in compared.left_out_by_reason() {
+            details.out {
+                summary { "left out as not comparable: " (cells.len()) }
+                p { (reason) ". " code { "--anyway" } " compares these cells too, and marks them." }
+                ul.plain { @for cell in cells { li { code { (cell) } } } }
+            }
         }
     }
 }
