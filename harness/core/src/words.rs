@@ -115,6 +115,8 @@ pub enum Flag {
     Unstable,
     /// Blocks ran one cell after another (Criterion), not shuffled: drift may favour a cell.
     Sequential,
+    /// Fewer blocks than say how much blocks differ.
+    Few,
 }
 
 /// Backend/variant × guest × workload × case: the thing that is measured.
@@ -196,7 +198,7 @@ spelled_by_serde! {
     Guest "guest" [Native, Wasm, Js];
     Experiment "experiment" [ColdStart, WarmCall, Footprint, Throughput, OpenLoop, Burst, Density, Starts];
     Side "side" [A, B, Again];
-    Flag "flag" [Emulated, Noisy, Unstable, Sequential];
+    Flag "flag" [Emulated, Noisy, Unstable, Sequential, Few];
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::compare::floor_sentence;
 use crate::rows::{Row, Table, missing, noun};
-use crate::units;
+use crate::units::{self, Quantity};
 use isobench_core::run::{BackendEntry, Order, RunFile};
 use isobench_core::words::{Flag, Guest};
 use isobench_stats::compare::{Floor, floor_of, floors};
@@ -92,7 +92,7 @@ fn artifact(guest: Guest) -> &'static str {
 
 fn sentence(table: &Table, guest: Guest, rows: &[Row], floors: &[Floor], in_full: bool) -> Option<String> {
     let (first, others) = rows.split_first()?;
-    let value = first.cold_start()?.value;
+    let start = first.cold_start()?;
     let same = if others.is_empty() { "a" } else { "the same" };
     let mut text = format!(
         "With {same} {}, {} answers its first `{}` in {}",
@@ -100,7 +100,7 @@ fn sentence(table: &Table, guest: Guest, rows: &[Row], floors: &[Floor], in_full
         named(table, first)
             .map_or_else(|| noun(first.cell.model).into(), |n| format!("{} ({n})", noun(first.cell.model))),
         table.workload,
-        units::time(value)
+        Quantity::Time.estimate(start)
     );
     let sooner: Vec<String> = others.iter().filter_map(|other| compared(table, first, other, floors)).collect();
     if !sooner.is_empty() {
@@ -130,7 +130,7 @@ fn compared(table: &Table, first: &Row, other: &Row, floors: &[Floor]) -> Option
     let floors = [first, other].map(|row| floor_of(floors, &row.cell.cell, Metric::ColdStart));
     let floor = floors.into_iter().flatten().max_by(f64::total_cmp).unwrap_or(ASSUMED_FLOOR);
     let name = named(table, other).map_or_else(String::new, |name| format!("{name}, "));
-    let other = format!("{} ({name}{})", noun(other.cell.model), units::time(b.value));
+    let other = format!("{} ({name}{})", noun(other.cell.model), Quantity::Time.estimate(b));
     let ratio = b.value / a.value;
     Some(if ratio - 1.0 <= floor || overlap {
         format!("with no clear difference from {other}")
@@ -150,7 +150,7 @@ fn costs(first: &Row, others: &[Row]) -> String {
             .collect();
         if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
     };
-    let memory = |row: &Row| row.memory().map(|slope| units::bytes(slope.value));
+    let memory = |row: &Row| row.memory().map(|slope| Quantity::Bytes.estimate(slope));
     let rate = |row: &Row| row.throughput().map(|t| units::calls(t.rate.value));
     let mut text = String::new();
     if let Some(keeps) = memory(first) {
@@ -188,7 +188,7 @@ fn emulated(table: &Table, lead: Option<Guest>) -> Option<String> {
          out of the sentences above.",
         list(&names),
         table.workload,
-        units::time(shown.cold_start()?.value),
+        Quantity::Time.estimate(shown.cold_start()?),
         shown.guest_on_engine()
     ))
 }
@@ -212,7 +212,7 @@ fn noisy(table: &Table) -> Option<String> {
 /// Cells whose warm calls no single number describes, with two.
 fn unsettled(table: &Table) -> Option<String> {
     let with_halves = |row: &Row| {
-        let [first, last] = row.cell.warm_call.as_ref()?.halves?.map(|half| units::time(half.value));
+        let [first, last] = row.cell.warm_call.as_ref()?.halves?.map(|half| Quantity::Time.estimate(half));
         Some(format!("`{}` {} (first half {first}, last half {last})", row.name(), row.guest_on_engine()))
     };
     let rows: Vec<String> = table.rows.iter().filter_map(with_halves).collect();

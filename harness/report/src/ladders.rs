@@ -2,7 +2,7 @@
 //! time, what it keeps in memory to be that fast, what it shares and so gives up.
 
 use crate::rows::{Row, Table};
-use crate::units;
+use crate::units::{self, Quantity};
 use isobench_core::availability::VariantInfo;
 use isobench_core::run::RunFile;
 use isobench_core::words::Guest;
@@ -67,8 +67,8 @@ fn keep(rungs: &mut [Rung]) {
     let read = rungs.iter().filter_map(|rung| idle(rung.row.cell));
     let Some(least) = read.min_by(|a, b| a.value.total_cmp(&b.value)) else { return };
     for rung in rungs {
-        let own = idle(rung.row.cell).filter(|own| own.value > least.value);
-        rung.kept = own.map(|own| own.minus(least));
+        let more = idle(rung.row.cell).map(|own| own.minus(least));
+        rung.kept = more.filter(|more| !Quantity::Bytes.is_none(*more));
     }
 }
 
@@ -81,9 +81,19 @@ pub fn idle(cell: &CellSummary) -> Option<Estimate> {
 pub fn phases(row: &Row) -> String {
     let phases = row.cell.cold_start.iter().flat_map(|starts| &starts.phases);
     let said = |phase: &isobench_stats::summary::Phase| {
-        format!("{} {}", phase.name.replace('_', " "), units::time(phase.time.p50.value))
+        format!("{} {}", phase.name.replace('_', " "), Quantity::Time.estimate(phase.time.p50))
     };
     phases.map(said).collect::<Vec<_>>().join(" · ")
+}
+
+/// What is kept more or less, as the end of a sentence: nothing of a difference that would be shown as none.
+fn keeps(more: Estimate) -> String {
+    let shown = Quantity::Bytes.estimate(Estimate { value: more.value.abs(), ..more });
+    match more.value {
+        _ if Quantity::Bytes.is_none(more) => " and keeps as much in memory".into(),
+        value if value > 0.0 => format!(" and keeps {shown} more in memory for it"),
+        _ => format!(" and keeps {shown} less in memory"),
+    }
 }
 
 /// What the highest rung of a ladder gains over the first, and keeps for it: in one sentence. Names in backticks are
@@ -96,12 +106,8 @@ pub fn sentence(ladder: &Ladder) -> Option<String> {
     if base / fastest < 1.0 + IMPORTANT {
         return Some(format!("No rung answers clearly sooner than the first, `{}`.", first.variant.name));
     }
-    let idle = |rung: &Rung| Some(idle(rung.row.cell)?.value);
-    let keeps = match idle(best).zip(idle(&first)).map(|(own, base)| own - base) {
-        Some(bytes) if bytes > 0.0 => format!(" and keeps {} more in memory for it", units::bytes(bytes)),
-        Some(bytes) => format!(" and keeps {} less in memory", units::bytes(-bytes)),
-        None => String::new(),
-    };
+    let idle = |rung: &Rung| idle(rung.row.cell);
+    let keeps = idle(best).zip(idle(&first)).map_or_else(String::new, |(own, base)| keeps(own.minus(base)));
     Some(format!(
         "`{}` answers {} times sooner than `{}` ({} against {}){keeps}.",
         best.variant.name,
@@ -110,4 +116,17 @@ pub fn sentence(ladder: &Ladder) -> Option<String> {
         units::time(fastest),
         units::time(base)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_difference_is_not_a_number_of_bytes() {
+        let said = |bytes| keeps(Estimate::alone(bytes, 8));
+        assert_eq!([0.0, 0.4, -0.4].map(said), [" and keeps as much in memory"; 3]);
+        assert_eq!(said(2048.0), " and keeps 2.00 KiB more in memory for it");
+        assert_eq!(said(-2048.0), " and keeps 2.00 KiB less in memory");
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::answer::list;
 use crate::rows;
-use crate::units::{self, Quantity};
+use crate::units::Quantity;
 use isobench_core::run::{BackendEntry, RunFile};
 use isobench_core::words::{Flag, Guest, Model, Side};
 use isobench_stats::compare::{IMPORTANT, Ratio};
@@ -294,7 +294,7 @@ fn which_engine(matrix: &Matrix, real: &[(usize, Added)]) -> String {
         return "No engine changes that.".into();
     };
     let at = |(column, estimate): (usize, Estimate)| {
-        format!("{} with {}", units::time(estimate.value), matrix.columns[column].title())
+        format!("{} with {}", Quantity::Time.estimate(estimate), matrix.columns[column].title())
     };
     let name = &matrix.rows[*row].name;
     let unchanged: Vec<String> =

@@ -27,7 +27,7 @@ pub struct Table<'a> {
     pub workload: &'a str,
     /// The case.
     pub case: &'a str,
-    /// Rows by rising cold start; those without one last.
+    /// Rows by rising cold start, those without one last; then the emulated ones, in the same order.
     pub rows: Vec<Row<'a>>,
 }
 
@@ -74,6 +74,27 @@ impl<'a> Row<'a> {
     }
 }
 
+/// What stands above the emulated rows of a table.
+pub const EMULATED: &str = "emulated: not comparable with the rows above";
+
+/// The first emulated row, if rows that are not stand above it.
+pub fn first_emulated(rows: &[Row]) -> Option<usize> {
+    rows.iter().position(Row::emulated).filter(|first| *first > 0)
+}
+
+/// The rows of a table as text, which `grid` makes: emulated ones apart, below a heading that `heading` makes of
+/// [`EMULATED`].
+pub(crate) fn apart<T>(
+    rows: &[(Row, T)],
+    grid: impl Fn(&[(Row, T)]) -> String,
+    heading: impl Fn(&str) -> String,
+) -> String {
+    match rows.iter().position(|(row, _)| row.emulated()).filter(|first| *first > 0) {
+        Some(first) => format!("{}{}{}", grid(&rows[..first]), heading(EMULATED), grid(&rows[first..])),
+        None => grid(rows),
+    }
+}
+
 /// One table for every workload and case, in the order of the run; the one for the first screen first. Of an A/B run
 /// its side A; the second halves of A/A pairs are in none.
 pub fn tables<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Table<'a>> {
@@ -89,7 +110,7 @@ pub fn tables<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Table<'a>> {
     }
     for table in &mut tables {
         let key = |row: &Row| row.cold_start().map_or(f64::INFINITY, |e| e.value);
-        table.rows.sort_by(|a, b| key(a).total_cmp(&key(b)));
+        table.rows.sort_by(|a, b| a.emulated().cmp(&b.emulated()).then(key(a).total_cmp(&key(b))));
     }
     // The case that most rows ran, of those the smallest, which workloads list first.
     let rank = |t: &Table| (t.workload == FIRST, t.rows.len());

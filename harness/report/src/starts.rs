@@ -30,7 +30,7 @@ pub fn beside_most(starters: &Starters) -> Option<(u32, u64)> {
 /// The field of the table of what held: starts a second at best, and with how many starters.
 pub fn field(row: &Row) -> Field {
     let Some(point) = row.cell.starters.as_ref().and_then(Starters::best) else { return none() };
-    Field { value: Quantity::Rate.show(point.rate.value), note: format!("{} at once", point.n) }
+    Field { value: Quantity::Rate.estimate(point.rate), note: format!("{} at once", point.n) }
 }
 
 /// The answer in sentences: of each model the real row with the most starts a second.

@@ -7,7 +7,7 @@ pub use load::load_line;
 
 use crate::answer::answer;
 use crate::compare::{self, Compared};
-use crate::rows::{Row, Table, named, tables, verdict_words};
+use crate::rows::{self, Row, Table, named, tables, verdict_words};
 use crate::units::{self, Quantity};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell as Field, CellAlignment, Color, ContentArrangement, Table as Grid};
@@ -87,14 +87,23 @@ pub(crate) fn right_aligned(grid: &mut Grid, numbers: impl Fn(usize) -> bool) {
 }
 
 fn grid(table: &Table, color: bool, width: u16) -> String {
+    let rows: Vec<(Row, Vec<Field>)> = table.rows.iter().map(|row| (*row, fields(row))).collect();
+    rows::apart(&rows, |rows| grid_of(rows, color, width), heading)
+}
+
+/// A heading between two grids.
+fn heading(text: &str) -> String {
+    format!("\n{text}\n")
+}
+
+fn grid_of(rows: &[(Row, Vec<Field>)], color: bool, width: u16) -> String {
     let mut grid = empty_grid(color, width);
     let heads = ["boundary", "guest", "cold", "spread", "warm", "memory", "calls", "verdict"];
     let shown = |i: &usize| *i != SPREAD || width >= SPREAD_WIDTH;
     let numbers = |i: &usize| (COLD_START..VERDICT).contains(i) && *i != SPREAD;
     let columns: Vec<usize> = (0..heads.len()).filter(shown).collect();
     grid.set_header(columns.iter().map(|i| Field::new(heads[*i]).add_attribute(Attribute::Bold)));
-    for row in &table.rows {
-        let fields = fields(row);
+    for (_, fields) in rows {
         grid.add_row(columns.iter().map(|i| fields[*i].clone()).collect::<Vec<Field>>());
     }
     right_aligned(&mut grid, |at| numbers(&columns[at]));
@@ -109,9 +118,9 @@ const SPREAD_WIDTH: u16 = 100;
 
 fn fields(row: &Row) -> Vec<Field> {
     let show = |quantity: Quantity, estimate: Option<Estimate>| {
-        estimate.map_or_else(|| "–".into(), |estimate| quantity.show(estimate.value))
+        estimate.map_or_else(|| "–".into(), |estimate| quantity.estimate(estimate))
     };
-    let spread = row.cold_start().and_then(|e| e.spread).map_or_else(String::new, |s| Quantity::Time.spread(s));
+    let spread = row.cold_start().and_then(|start| Quantity::Time.spread(start)).unwrap_or_default();
     vec![
         Field::new(row.name()),
         Field::new(row.guest_on_engine()),

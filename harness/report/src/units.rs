@@ -1,7 +1,12 @@
 //! Units and rounding: the only place where a number loses digits. Three significant digits everywhere, because no
-//! figure here is good for a fourth.
+//! figure here is good for a fourth; two where fewer blocks stand behind a figure than it is trusted from.
 
-use isobench_stats::{Metric, Spread};
+use isobench_stats::{Estimate, Metric, Spread};
+
+/// Significant digits.
+const DIGITS: i32 = 3;
+/// Significant digits of a number of few blocks.
+const FEW_DIGITS: i32 = 2;
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +43,27 @@ impl Quantity {
     }
 
     /// The unit that shows `value` with one to three digits before the point, or four of a kibi.
-    fn unit_of(self, value: f64) -> (&'static str, f64) {
+    fn unit_of(self, value: f64, digits: i32) -> (&'static str, f64) {
         let (units, step) = self.units();
         // Rounded first: 999.6 ns is 1.00 µs and not 1000 ns.
-        let fits = |(_, scale): &&(&str, f64)| rounded(value.abs() / scale).max((value.abs() / scale).round()) < step;
+        let fits =
+            |(_, scale): &&(&str, f64)| rounded(value.abs() / scale, digits).max((value.abs() / scale).round()) < step;
         *units.iter().find(fits).unwrap_or(&units[units.len() - 1])
     }
 
     /// `value` with its unit: `1.02 ms`, `8.50 KiB`, `41.2 k/s`.
     pub fn show(self, value: f64) -> String {
-        let (unit, scale) = self.unit_of(value);
-        self.join(&digits(value / scale), unit)
+        self.show_to(value, DIGITS)
+    }
+
+    /// The value of an estimate with its unit, to as many digits as its blocks bear: `1.02 ms`, of few `1.0 ms`.
+    pub fn estimate(self, estimate: Estimate) -> String {
+        self.show_to(estimate.value, digits_of(estimate))
+    }
+
+    fn show_to(self, value: f64, digits: i32) -> String {
+        let (unit, scale) = self.unit_of(value, digits);
+        self.join(&text(value / scale, digits), unit)
     }
 
     fn join(self, digits: &str, unit: &str) -> String {
@@ -61,7 +76,7 @@ impl Quantity {
 
     /// A power of the axis' base without digits that say nothing: `10 µs`, `64 KiB`, `1 k/s`.
     pub fn tick(self, value: f64) -> String {
-        let (unit, scale) = self.unit_of(value);
+        let (unit, scale) = self.unit_of(value, DIGITS);
         let value = value / scale;
         let text = if value >= 1.0 { format!("{value:.0}") } else { format!("{value}") };
         self.join(&text, unit)
@@ -69,7 +84,7 @@ impl Quantity {
 
     /// From one value to another of the same kind: `310 to 340 ms`; once, if both are shown alike.
     pub fn between(self, low: f64, high: f64) -> String {
-        let ((unit, scale), own) = (self.unit_of(high), self.unit_of(low));
+        let ((unit, scale), own) = (self.unit_of(high, DIGITS), self.unit_of(low, DIGITS));
         if self.show(low) == self.show(high) {
             self.show(high)
         } else if own.1 == scale {
@@ -79,26 +94,43 @@ impl Quantity {
         }
     }
 
-    /// A difference, with its sign: `+404 ms`, `−12.0 KiB`.
-    pub fn signed(self, value: f64) -> String {
-        format!("{}{}", if value < 0.0 { "−" } else { "+" }, self.show(value.abs()))
+    /// A difference, with its sign: `+404 ms`, `−12.0 KiB`; `no difference` where it would be shown as zero.
+    pub fn difference(self, estimate: Estimate) -> String {
+        if self.is_none(estimate) {
+            return "no difference".into();
+        }
+        let size = Estimate { value: estimate.value.abs(), ..estimate };
+        format!("{}{}", if estimate.value < 0.0 { "−" } else { "+" }, self.estimate(size))
     }
 
-    /// A spread: `[0.98, 1.11] ms` is an interval, `0.98 … 1.11 ms` a range that claims nothing.
-    pub fn spread(self, spread: Spread) -> String {
-        let (low, high) = spread.ends();
-        let ((unit, scale), own) = (self.unit_of(high), self.unit_of(low));
+    /// Whether a difference is under one of the smallest unit: no byte, no nanosecond. A rate has no smallest unit.
+    pub fn is_none(self, estimate: Estimate) -> bool {
+        let least = if self == Quantity::Rate { 0.0 } else { 0.5 };
+        estimate.value.abs() <= least
+    }
+
+    /// The spread of an estimate, to the digits of its value: `[0.98, 1.11] ms` is an interval, `0.98 … 1.11 ms` a range
+    /// that claims nothing. `None` where it has none.
+    pub fn spread(self, estimate: Estimate) -> Option<String> {
+        let spread = estimate.spread?;
+        let (precision, (low, high)) = (digits_of(estimate), spread.ends());
+        let ((unit, scale), own) = (self.unit_of(high, precision), self.unit_of(low, precision));
         let bracketed = |low: String, high: String| match spread {
             Spread::Interval { .. } => format!("[{low}, {high}]"),
             Spread::Range { .. } => format!("{low} … {high}"),
         };
+        let text = |value| text(value, precision);
         // One unit for both ends, unless the lower one would vanish in it.
-        if own.1 == scale || low / scale >= 0.1 {
-            self.join(&bracketed(digits(low / scale), digits(high / scale)), unit)
+        Some(if own.1 == scale || low / scale >= 0.1 {
+            self.join(&bracketed(text(low / scale), text(high / scale)), unit)
         } else {
-            bracketed(self.join(&digits(low / own.1), own.0), self.join(&digits(high / scale), unit))
-        }
+            bracketed(self.join(&text(low / own.1), own.0), self.join(&text(high / scale), unit))
+        })
     }
+}
+
+fn digits_of(estimate: Estimate) -> i32 {
+    if estimate.is_of_few() { FEW_DIGITS } else { DIGITS }
 }
 
 /// Nanoseconds with their unit.
@@ -113,7 +145,7 @@ pub fn bytes(bytes: f64) -> String {
 
 /// Calls per second as a sentence says it: `0.512`, `205,000`, `12.5 million`.
 pub fn calls(rate: f64) -> String {
-    match rounded(rate) {
+    match rounded(rate, DIGITS) {
         rate if rate >= 1e6 => format!("{} million", digits(rate / 1e6)),
         rate if rate >= 100.0 => grouped(rate.round() as u64),
         rate => digits(rate),
@@ -125,7 +157,7 @@ pub fn times(ratio: f64) -> String {
     if ratio < 10.0 {
         return format!("{ratio:.1}");
     }
-    grouped(rounded(ratio).round() as u64)
+    grouped(rounded(ratio, DIGITS).round() as u64)
 }
 
 /// New over base: `1.052` near 1, where the third digit after the point counts; else three digits.
@@ -171,24 +203,31 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// `value` rounded to three significant digits.
-fn rounded(value: f64) -> f64 {
+/// `value` rounded to that many significant digits.
+fn rounded(value: f64, digits: i32) -> f64 {
     if value == 0.0 {
         return 0.0;
     }
-    let scale = 10f64.powi(2 - value.abs().log10().floor() as i32);
+    let scale = 10f64.powi(digits - 1 - value.abs().log10().floor() as i32);
     (value * scale).round() / scale
 }
 
 /// Three significant digits, whole numbers from 100 up.
 fn digits(value: f64) -> String {
-    let rounded = rounded(value);
+    text(value, DIGITS)
+}
+
+/// That many significant digits. Of three, a number over 1000 (bytes, under a kibi) keeps its fourth.
+fn text(value: f64, digits: i32) -> String {
+    let rounded = rounded(value, digits);
+    let whole = if digits < DIGITS { rounded } else { value };
+    let after = |before: i32| (digits - before).max(0) as usize;
     match rounded.abs() {
         0.0 => "0".into(),
-        v if v >= 100.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{rounded:.1}"),
-        v if v >= 1.0 => format!("{rounded:.2}"),
-        _ => format!("{rounded:.3}"),
+        v if v >= 100.0 => format!("{whole:.0}"),
+        v if v >= 10.0 => format!("{rounded:.*}", after(2)),
+        v if v >= 1.0 => format!("{rounded:.*}", after(1)),
+        _ => format!("{rounded:.*}", after(0)),
     }
 }
 
@@ -225,14 +264,27 @@ mod tests {
 
     #[test]
     fn an_interval_does_not_look_like_a_range() {
+        let of = |spread, blocks| Estimate { value: 1e6, spread: Some(spread), blocks };
+        let time = |spread| Quantity::Time.spread(of(spread, 8)).unwrap();
         let range = Spread::Range { low: 980_000.0, high: 1_110_000.0 };
-        assert_eq!(Quantity::Time.spread(range), "0.980 … 1.11 ms");
-        let interval = Spread::Interval { low: 980_000.0, high: 1_110_000.0 };
-        assert_eq!(Quantity::Time.spread(interval), "[0.980, 1.11] ms");
-        let wide = Spread::Interval { low: 1_500.0, high: 1_110_000.0 };
-        assert_eq!(Quantity::Time.spread(wide), "[1.50 µs, 1.11 ms]");
+        assert_eq!(time(range), "0.980 … 1.11 ms");
+        assert_eq!(Quantity::Time.spread(of(range, 3)).unwrap(), "0.98 … 1.1 ms");
+        assert_eq!(time(Spread::Interval { low: 980_000.0, high: 1_110_000.0 }), "[0.980, 1.11] ms");
+        assert_eq!(time(Spread::Interval { low: 1_500.0, high: 1_110_000.0 }), "[1.50 µs, 1.11 ms]");
         let rate = Spread::Interval { low: 10.0, high: 20.0 };
-        assert_eq!(Quantity::Rate.spread(rate), "[10.0, 20.0]/s");
+        assert_eq!(Quantity::Rate.spread(of(rate, 8)).unwrap(), "[10.0, 20.0]/s");
+        assert_eq!(Quantity::Time.spread(Estimate::alone(1.0, 1)), None);
+    }
+
+    #[test]
+    fn few_blocks_bear_two_digits() {
+        let few = |value| Quantity::Time.estimate(Estimate::alone(value, 3));
+        assert_eq!(
+            [0.0, 0.5, 36.4, 228e6, 994.0, 996.0, 1_234.0].map(few).join(" | "),
+            "0 ns | 0.50 ns | 36 ns | 230 ms | 990 ns | 1.0 µs | 1.2 µs"
+        );
+        assert_eq!(Quantity::Bytes.estimate(Estimate::alone(8704.0, 1)), "8.5 KiB");
+        assert_eq!(Quantity::Time.estimate(Estimate::alone(228e6, 4)), "228 ms");
     }
 
     #[test]
@@ -240,7 +292,11 @@ mod tests {
         assert_eq!(Quantity::Time.between(310e6, 340e6), "310 to 340 ms");
         assert_eq!(Quantity::Time.between(310.1e6, 310.2e6), "310 ms");
         assert_eq!(Quantity::Time.between(-5e3, 1.2e6), "-5.00 µs to 1.20 ms");
-        assert_eq!([404e6, -3.2e3].map(|ns| Quantity::Time.signed(ns)), ["+404 ms", "−3.20 µs"]);
+        let difference = |ns| Quantity::Time.difference(Estimate::alone(ns, 8));
+        assert_eq!(
+            [404e6, -3.2e3, 0.0, -0.4].map(difference),
+            ["+404 ms", "−3.20 µs", "no difference", "no difference"]
+        );
     }
 
     #[test]

@@ -389,7 +389,7 @@ fn an_ab_run_compares_its_sides_and_its_tables_show_a() {
         truncated: None,
     };
     let html = Html::parse_document(&page(&report.run, &report.summary, &options));
-    assert_eq!(all(&html, "table.headline tbody tr").len(), 5, "one row a cell, whatever its sides");
+    assert_eq!(all(&html, "table.headline tbody tr[data-row]").len(), 5, "one row a cell, whatever its sides");
     assert_eq!(all(&html, "#ab .pair[data-row]").len(), compared.comparison.rows.len());
     let terminal = isobench_report::terminal::table(&report.run, &report.summary, false, Some(120));
     assert!(terminal.contains("A against B") && terminal.contains("slower"), "{terminal}");
@@ -407,7 +407,7 @@ fn a_run_tells_its_noise_floor_and_what_it_could_have_found() {
         truncated: None,
     };
     let html = Html::parse_document(&page(&report.run, &report.summary, &options));
-    assert!(all(&html, "table.headline tbody tr").len() == 5, "a twin is no row");
+    assert!(all(&html, "table.headline tbody tr[data-row]").len() == 5, "a twin is no row");
     assert!(!all(&html, "table.floors tbody tr").is_empty() && !all(&html, "table.detectable tbody tr").is_empty());
     let caveats = text(all(&html, ".caveats")[0]);
     assert!(caveats.contains("Identical things, measured twice, differed by up to"), "{caveats}");

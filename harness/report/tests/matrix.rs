@@ -171,7 +171,24 @@ fn a_ladder_says_what_each_rung_costs_and_keeps() {
         "{}",
         rungs[3]
     );
-    assert!(rungs[0].contains("Kept ready: least 20"), "{}", rungs[0]);
+    assert!(rungs[0].contains("Kept ready: the least of these 20"), "{}", rungs[0]);
+}
+
+#[test]
+fn what_keeps_nothing_ready_says_so() {
+    let (run, mut records) = fixture::matrix::ladder();
+    for record in &mut records {
+        if let Record::Samples(samples) = record
+            && samples.experiment == isobench_core::Experiment::Footprint
+        {
+            samples.values.fill(0);
+        }
+    }
+    let page = text(all(&index_page(&run, &summarise(&run, &records)), "main")[0]);
+    assert!(page.contains("Kept ready: nothing") && page.contains("keeps as much in memory"), "{page}");
+    for nonsense in ["0 B in all", "0 B less", "0 B more", "+0 B", "−0 B"] {
+        assert!(!page.contains(nonsense), "{nonsense}: {page}");
+    }
 }
 
 #[test]

@@ -43,16 +43,59 @@ fn text(element: ElementRef) -> String {
 fn every_model_has_a_row_with_its_numbers_and_verdict() {
     let (run, records) = fixture::run(1);
     let html = rendered(&run, records);
-    let rows = all(&html, "table.headline tbody tr");
+    let rows = all(&html, "table.headline tbody tr[data-row]");
     assert_eq!(rows.len(), 12);
     for model in ["process", "isolate", "wasm", "container", "microvm"] {
         assert!(rows.iter().any(|row| row.attr("data-model") == Some(model)), "{model}");
     }
     let first = text(rows[0]);
-    assert!(first.contains("wasmtime/pooling") && first.contains("µs") && first.contains("8.39 KiB"), "{first}");
+    assert!(first.contains("wasmtime/pooling") && first.contains("µs") && first.contains("8.4 KiB"), "{first}");
     assert!(first.contains("ok") && first.contains("module compiled"), "{first}");
     let slowest = text(rows[11]);
     assert!(slowest.contains("qemu/boot") && slowest.contains("emulated"), "{slowest}");
+}
+
+#[test]
+fn emulated_rows_stand_below_all_others_under_a_heading() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records.clone());
+    for table in ["table.headline", "table.cells"] {
+        let table = all(&html, table)[0];
+        let rows: Vec<ElementRef> = table.select(&Selector::parse("tbody tr").unwrap()).collect();
+        let heading = rows.iter().position(|row| row.attr("class") == Some("group")).expect("a heading");
+        assert!(text(rows[heading]).starts_with("emulated: not comparable with the rows above"));
+        let emulated = |row: &ElementRef| row.attr("class") == Some("emulated");
+        assert!(!rows[..heading].iter().any(emulated) && rows[heading + 1..].iter().all(emulated));
+        assert!(heading > 0 && rows.len() > heading + 1);
+    }
+    let summary = summarise(&run, records);
+    let csv = isobench_report::export::csv(&run, &summary);
+    let emulated: Vec<bool> = csv.lines().skip(1).map(|line| line.contains("emulated")).collect();
+    assert!(emulated.is_sorted() && emulated.contains(&true));
+    for said in [
+        isobench_report::terminal::table(&run, &summary, false, Some(120)),
+        isobench_report::export::markdown(&run, &summary),
+    ] {
+        let (real, emulated) = said.split_once(isobench_report::rows::EMULATED).unwrap();
+        let row = |part: &str, name: &str| part.lines().any(|l| l.starts_with(['│', '|']) && l.contains(name));
+        assert!(!row(real, "qemu/boot") && row(emulated, "qemu/boot"), "{said}");
+    }
+}
+
+#[test]
+fn few_blocks_are_never_ok_and_show_two_digits() {
+    let (run, records) = fixture::run(1);
+    let few = summarise(&run, records.into_iter().filter(|record| record.block() < 3).collect());
+    for cell in few.cells.iter().filter(|cell| cell.fault().is_none() && cell.blocks > 0) {
+        assert!(cell.has(Flag::Few), "{}: {:?}", cell.cell, cell.verdict);
+    }
+    for said in
+        [isobench_report::terminal::table(&run, &few, false, Some(120)), isobench_report::export::markdown(&run, &few)]
+    {
+        let row = said.lines().find(|line| line.contains("wasmtime/pooling")).unwrap();
+        assert!(row.contains(" few") && row.contains(" 4.4 µs"), "{row}");
+    }
+    assert!(isobench_report::export::csv(&run, &few).contains(",flagged,few,"));
 }
 
 #[test]
@@ -178,13 +221,13 @@ fn an_emulated_row_is_hollow_and_named_so() {
 fn under_eight_blocks_no_interval_is_claimed() {
     let (run, records) = fixture::run(1);
     let html = rendered(&run, records);
-    for row in all(&html, "table.headline tbody tr") {
+    for row in all(&html, "table.headline tbody tr[data-row]") {
         let few = ["docker", "qemu"].iter().any(|b| row.attr("data-row").unwrap().starts_with(b));
         assert!(!few || !text(row).contains('['), "{}", text(row));
     }
     let (run, records) = fixture::run(8);
     let html = rendered(&run, records);
-    assert!(all(&html, "table.headline tbody tr").iter().all(|row| text(*row).contains('[')));
+    assert!(all(&html, "table.headline tbody tr[data-row]").iter().all(|row| text(*row).contains('[')));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::noise::{self, Circumstances, Reference};
 use crate::quantile::{Pool, quantile, samples_needed, support};
 use crate::settle::{self, Shapes};
 use crate::slope::{Line, theil_sen};
-use crate::spread::Estimate;
+use crate::spread::{Estimate, TRUSTED_BLOCKS};
 use crate::summary::{
     CURVE_POINTS, CellSummary, Flagged, Latency, Measure, Phase, Reading, Starts, Throughput, Verdict, WarmCall,
     Yardstick,
@@ -289,10 +289,37 @@ fn flags(context: &Context, cell: &CellSummary, medians: [(&str, &[f64]); 2]) ->
     } else if known(Flag::Unstable) {
         raise(Flag::Unstable, "noted by the run itself".into());
     }
+    if let Some(why) = few(cell) {
+        raise(Flag::Few, why);
+    }
     if context.order == Order::Sequential || known(Flag::Sequential) {
         raise(Flag::Sequential, "blocks ran one cell after another: drift may favour a cell".into());
     }
     flags
+}
+
+/// Whether too few blocks stand behind the cell's first number, or behind any step of its load.
+fn few(cell: &CellSummary) -> Option<String> {
+    let headline = [
+        ("cold start", cell.cold_start.as_ref().map(|starts| starts.total.blocks)),
+        ("warm call", cell.warm_call.as_ref().map(|warm| warm.tail.blocks)),
+        ("memory", cell.footprint.first().map(|yardstick| yardstick.blocks)),
+        ("throughput", cell.throughput.iter().map(|visit| visit.blocks).max()),
+        ("load", load_blocks(cell)),
+    ];
+    let (what, blocks) = headline.into_iter().find_map(|(what, blocks)| Some((what, blocks?)))?;
+    let plural = if blocks == 1 { "block" } else { "blocks" };
+    (blocks < TRUSTED_BLOCKS)
+        .then(|| format!("{what}: {blocks} {plural}, and under {TRUSTED_BLOCKS} say little of how blocks differ"))
+}
+
+/// Blocks of the least visited part of a load.
+fn load_blocks(cell: &CellSummary) -> Option<u32> {
+    let curves = cell.load.iter().flat_map(|curve| &curve.points).map(|point| point.blocks);
+    let bursts = cell.burst.iter().flat_map(|burst| &burst.steps).map(|step| step.blocks);
+    let density = cell.density.iter().flat_map(|density| &density.steps).map(|step| step.blocks);
+    let starters = cell.starters.iter().flat_map(|starters| &starters.points).map(|point| point.blocks);
+    curves.chain(bursts).chain(density).chain(starters).min()
 }
 
 fn noise(circumstances: &Circumstances, medians: [(&str, &[f64]); 2]) -> Option<String> {

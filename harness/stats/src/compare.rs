@@ -5,6 +5,7 @@ use crate::judge::judge;
 use crate::metric::{Headline, Metric};
 use crate::permutation::{holm, rank_sum_test};
 use crate::ratio::ratio;
+use crate::spread::Estimate;
 use crate::summary::{CellSummary, Summary, Verdict};
 use isobench_core::words::{Cell, Flag, Side};
 use serde::Serialize;
@@ -87,6 +88,13 @@ pub struct Measured {
     pub blocks: u32,
     /// Its flags.
     pub flags: Vec<Flag>,
+}
+
+impl Measured {
+    /// The value with the blocks that it rests on.
+    pub fn estimate(&self) -> Estimate {
+        Estimate::alone(self.value, self.blocks)
+    }
 }
 
 /// New over base with its 95 % interval.

@@ -5,7 +5,7 @@
 //! drawn at random, so the same samples give the same interval. How often each interval covers the truth, and what was
 //! tried instead, is shown by `tests/coverage`.
 
-use crate::quantile::{Pool, quantile, samples_needed, sorted};
+use crate::quantile::{Pool, quantile, sorted};
 use serde::Serialize;
 
 /// Nominal coverage of an interval.
@@ -17,6 +17,10 @@ const TAIL: f64 = (1.0 - CONFIDENCE) / 2.0;
 /// Fewest blocks that an interval of a median is claimed from: with 5, the truth lies outside all of them in one case
 /// of 16.
 pub const INTERVAL_BLOCKS: usize = 6;
+
+/// Fewest blocks that a number is trusted from. With 3, the truth lies outside all of them in one case of 4; with 4, in one
+/// of 8.
+pub const TRUSTED_BLOCKS: u32 = 4;
 
 /// Fewest blocks that an interval of the quantile `q` is claimed from: ln 0.025 / ln `q`, which is 6 for the median, 36
 /// for a p90, 368 for a p99.
@@ -40,7 +44,8 @@ pub enum Spread {
         /// Upper end.
         high: f64,
     },
-    /// Fewer blocks: the lowest and the highest of the blocks' own values of the same statistic. It claims nothing.
+    /// Fewer blocks: the lowest and the highest of the blocks' own values of the same statistic, over all blocks, so that
+    /// the number itself lies between them. It claims nothing.
     Range {
         /// Lowest block.
         low: f64,
@@ -63,13 +68,15 @@ impl Spread {
     }
 }
 
-/// A number with its spread; without one where a single block (or none that supports it alone) stands behind it.
+/// A number with its spread; without one where a single block stands behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// The number, in the unit of its samples.
     pub value: f64,
     /// How far it may be off.
     pub spread: Option<Spread>,
+    /// Blocks behind it.
+    pub blocks: u32,
 }
 
 impl Estimate {
@@ -80,7 +87,7 @@ impl Estimate {
         }
         let values = sorted(values);
         let spread = median_interval(&values).or_else(|| Spread::range(&values));
-        Some(Estimate { value: quantile(&values, 0.5), spread })
+        Some(Estimate { value: quantile(&values, 0.5), spread, blocks: values.len() as u32 })
     }
 
     /// How far this median lies above `base`, a median measured apart: their difference. Where both have an interval, so
@@ -102,19 +109,30 @@ impl Estimate {
             }),
             _ => Some(Spread::Range { low: low - base_high, high: high - base_low }),
         };
-        Estimate { value, spread }
+        Estimate { value, spread, blocks: self.blocks.min(base.blocks) }
+    }
+
+    /// Whether fewer than [`TRUSTED_BLOCKS`] stand behind it.
+    pub fn is_of_few(self) -> bool {
+        self.blocks < TRUSTED_BLOCKS
+    }
+
+    /// A number without a spread, from that many blocks.
+    pub fn alone(value: f64, blocks: u32) -> Estimate {
+        Estimate { value, spread: None, blocks }
     }
 
     /// The quantile `q` of all samples of `blocks`, of which `pool` is the pool, each block weighing the same. Every
     /// block's samples must be sorted. For the tail: a median is that of the blocks' medians.
+    ///
+    /// The range of few blocks is that of each block's own quantile `q`, also of blocks too short to be given one alone,
+    /// where it is their largest sample. As blocks weigh the same, the share of all samples up to a value is the mean of
+    /// the blocks' shares, so the pooled quantile lies between the lowest and the highest of the blocks' own.
     pub fn of_tail(blocks: &[Vec<f64>], pool: &Pool, q: f64) -> Estimate {
-        let own = || {
-            let supported = blocks.iter().filter(|block| block.len() as u64 >= samples_needed(q));
-            Spread::range(&sorted(&supported.map(|block| quantile(block, q)).collect::<Vec<f64>>()))
-        };
+        let own = || Spread::range(&sorted(&blocks.iter().map(|block| quantile(block, q)).collect::<Vec<f64>>()));
         let value = pool.quantile(q);
         let spread = (blocks.len() >= interval_blocks(q)).then(|| tail_interval(blocks, pool, q, value));
-        Estimate { value, spread: spread.or_else(own) }
+        Estimate { value, spread: spread.or_else(own), blocks: blocks.len() as u32 }
     }
 }
 
@@ -193,18 +211,21 @@ mod tests {
     fn under_six_blocks_no_interval_is_claimed() {
         let values = [1.0, 5.0, 3.0, 2.0, 4.0];
         let estimate = Estimate::of_blocks(&values);
-        assert_eq!(estimate, Some(Estimate { value: 3.0, spread: Some(Spread::Range { low: 1.0, high: 5.0 }) }));
-        assert_eq!(Estimate::of_blocks(&[7.0]), Some(Estimate { value: 7.0, spread: None }), "one block has no spread");
+        assert_eq!(
+            estimate,
+            Some(Estimate { value: 3.0, spread: Some(Spread::Range { low: 1.0, high: 5.0 }), blocks: 5 })
+        );
+        assert_eq!(Estimate::of_blocks(&[7.0]), Some(Estimate::alone(7.0, 1)), "one block has no spread");
         assert_eq!(Estimate::of_blocks(&[]), None);
     }
 
     #[test]
     fn a_difference_has_the_spread_of_both() {
-        let interval = |value, low, high| Estimate { value, spread: Some(Spread::Interval { low, high }) };
-        let range = |value, low, high| Estimate { value, spread: Some(Spread::Range { low, high }) };
+        let interval = |value, low, high| Estimate { value, spread: Some(Spread::Interval { low, high }), blocks: 9 };
+        let range = |value, low, high| Estimate { value, spread: Some(Spread::Range { low, high }), blocks: 9 };
         assert_eq!(interval(10.0, 7.0, 16.0).minus(interval(5.0, -3.0, 9.0)), interval(5.0, 0.0, 15.0));
         assert_eq!(interval(10.0, 7.0, 16.0).minus(range(5.0, 4.0, 6.0)), range(5.0, 1.0, 12.0), "claims nothing");
-        let one = |value| Estimate { value, spread: None };
+        let one = |value| Estimate::alone(value, 9);
         assert_eq!(range(10.0, 9.0, 12.0).minus(one(1.0)), one(9.0), "one block leaves everything open");
         assert_eq!(one(3.0).minus(one(1.0)), one(2.0));
     }
@@ -228,10 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn the_range_of_a_p99_comes_from_blocks_that_support_one() {
+    fn the_range_of_a_p99_is_that_of_all_blocks() {
         let long: Vec<f64> = (0..200).map(f64::from).collect();
         let blocks = vec![long.clone(), vec![1.0], long.iter().map(|v| v * 2.0).collect()];
-        assert_eq!(tail(&blocks, 0.99).spread, Some(Spread::Range { low: 197.5, high: 395.0 }));
+        assert_eq!(tail(&blocks, 0.99).spread, Some(Spread::Range { low: 1.0, high: 395.0 }));
     }
 
     #[test]
@@ -261,6 +282,24 @@ mod tests {
     fn blocks() -> impl Strategy<Value = Vec<Vec<f64>>> {
         prop::collection::vec(prop::collection::vec(1.0..1e6f64, 1..30), 36..50)
             .prop_map(|blocks| blocks.iter().map(|b| sorted(b)).collect())
+    }
+
+    proptest! {
+        /// Blocks of any sizes and values, ties and short blocks among them.
+        #[test]
+        fn a_tail_lies_within_the_range_beside_it(
+            blocks in prop::collection::vec(prop::collection::vec(1..40u32, 1..150), 2..8),
+        ) {
+            let blocks: Vec<Vec<f64>> = blocks
+                .iter()
+                .map(|block| sorted(&block.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>()))
+                .collect();
+            for q in [0.9, 0.99, 0.999] {
+                let Estimate { value, spread, .. } = tail(&blocks, q);
+                let (low, high) = spread.unwrap().ends();
+                prop_assert!(low <= value && value <= high, "q = {q}: {value} is not in {low} … {high}");
+            }
+        }
     }
 
     proptest! {

@@ -42,7 +42,11 @@ fn cell(backend: &str, workload: &str, side: Option<Side>, value: f64, blocks: u
         density: None,
         starters: None,
         circumstances: Circumstances::default(),
-        headlines: vec![Headline { metric: Metric::ColdStart, estimate: Estimate { value, spread: None }, by_block }],
+        headlines: vec![Headline {
+            metric: Metric::ColdStart,
+            estimate: Estimate::alone(value, by_block.len() as u32),
+            by_block,
+        }],
     }
 }
 

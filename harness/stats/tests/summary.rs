@@ -115,7 +115,10 @@ fn cold_starts_by_phase() {
     let phases: Vec<_> = starts.phases.iter().map(|p| (p.name.as_str(), p.time.p50.value)).collect();
     assert_eq!(phases, [("create.start", 80.0), ("load", 40.0), ("first_call", 20.0)]);
     assert_eq!(starts.curve, [70.0, 140.0, 210.0]);
-    assert_eq!((cell.model, cell.verdict, cell.blocks), (Model::Isolate, Verdict::Ok, 3));
+    assert_eq!((cell.model, cell.blocks), (Model::Isolate, 3));
+    let Verdict::Flagged { flags } = cell.verdict else { panic!("{:?}", cell.verdict) };
+    assert_eq!((flags.len(), flags[0].flag), (1, Flag::Few), "3 blocks are never ok");
+    assert!(flags[0].why.starts_with("cold start: 3 blocks"), "{}", flags[0].why);
 }
 
 #[test]
@@ -174,7 +177,7 @@ fn steal_makes_noisy_from_over_a_third_of_the_blocks() {
     let block = |block, steal_ppm| Record::Block(BlockRecord { block, steal_ppm, ..BlockRecord::default() });
     let totals = || (0..3).map(|b| start("total", b, vec![100]));
     let quiet = only_cell(totals().chain([block(0, 300_000), block(1, 0), block(2, 0)]));
-    assert_eq!((quiet.verdict, quiet.circumstances.all().disturbed), (Verdict::Ok, 1));
+    assert_eq!((quiet.has(Flag::Noisy), quiet.circumstances.all().disturbed), (false, 1));
     let stolen = only_cell(totals().chain([block(0, 300_000), block(1, 80_000), block(2, 0)]));
     assert!(stolen.has(Flag::Noisy));
     assert!(stolen.flags()[0].why.contains("2 of 3 blocks were disturbed: steal time 2"), "{}", stolen.flags()[0].why);

@@ -48,7 +48,8 @@ fn table(compared: &Compared, rows: &[&Row]) -> String {
         .to_string();
     for row in rows {
         let quantity = Quantity::of(row.metric);
-        let value = |side: &Option<Measured>| side.as_ref().map_or_else(|| "–".into(), |m| quantity.show(m.value));
+        let value =
+            |side: &Option<Measured>| side.as_ref().map_or_else(|| "–".into(), |m| quantity.estimate(m.estimate()));
         let mark: Vec<String> = compared.grave(&row.cell).map(|d| format!("≠ {}", d.what)).collect();
         let notes: Vec<&str> =
             mark.iter().map(String::as_str).chain([row.why.as_str()]).filter(|n| !n.is_empty()).collect();

@@ -85,7 +85,8 @@ fn grid(compared: &Compared, rows: &[&Row], color: bool, width: u16) -> String {
     grid.set_header(heads.map(|head| Field::new(head).add_attribute(Attribute::Bold)));
     for row in rows {
         let quantity = Quantity::of(row.metric);
-        let value = |side: &Option<Measured>| side.as_ref().map_or_else(|| "–".into(), |m| quantity.show(m.value));
+        let value =
+            |side: &Option<Measured>| side.as_ref().map_or_else(|| "–".into(), |m| quantity.estimate(m.estimate()));
         let interval = row.ratio.and_then(|r| r.interval).map_or_else(String::new, units::ratio_interval);
         let ink = if row.word == Word::Worse { Color::Red } else { Color::Green };
         grid.add_row([

@@ -2,6 +2,7 @@
 
 use super::numbers::{Number, numbers};
 use isobench_core::run::RunFile;
+use isobench_core::words::Flag;
 use isobench_stats::{CellSummary, Spread, Summary, Verdict};
 use serde::Serialize;
 
@@ -38,7 +39,10 @@ struct Line {
 /// Every number of a run, one a row; a cell without numbers has a row that says why.
 pub fn csv(run: &RunFile, summary: &Summary) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for line in summary.cells.iter().flat_map(|cell| lines(run, cell)) {
+    // Emulated cells last, so that a reader of the first rows does not compare them.
+    let (emulated, real): (Vec<&CellSummary>, Vec<&CellSummary>) =
+        summary.cells.iter().partition(|cell| cell.has(Flag::Emulated));
+    for line in real.into_iter().chain(emulated).flat_map(|cell| lines(run, cell)) {
         writer.serialize(line).expect("a row has no nested fields");
     }
     let bytes = writer.into_inner().expect("memory takes every byte");

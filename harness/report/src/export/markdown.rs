@@ -50,12 +50,15 @@ fn under_load(table: &Table) -> String {
         "" => field.value.clone(),
         note => format!("{} ({note})", field.value),
     };
-    let fields = |(row, fields): &(Row, Vec<load::Field>)| {
+    let line = |row: &Row, fields: &[load::Field]| {
         let name = [with_side(row.name(), row.cell), row.guest_on_engine()].into_iter();
         name.chain(fields.iter().map(shown)).chain([verdict_words(row.cell).join(" ")]).collect()
     };
-    let lines: Vec<Vec<String>> = rows.iter().map(fields).collect();
-    format!("{}\n{}\n", grid(&heads, 2..heads.len() - 1, &lines), load::legend(table))
+    let shown = |rows: &[(Row, Vec<load::Field>)]| {
+        let lines: Vec<Vec<String>> = rows.iter().map(|(row, fields)| line(row, fields)).collect();
+        grid(&heads, 2..heads.len() - 1, &lines)
+    };
+    format!("{}\n{}\n", rows::apart(&rows, shown, heading), load::legend(table))
 }
 
 /// The rows of one workload and case, by rising cold start; where load was measured, what held.
@@ -80,7 +83,16 @@ pub(super) fn headline(table: &Table) -> String {
             verdict_words(row.cell).join(" "),
         ]
     };
-    grid(&heads, 2..8, &table.rows.iter().map(fields).collect::<Vec<_>>())
+    let rows: Vec<(Row, Vec<String>)> = table.rows.iter().map(|row| (*row, fields(row))).collect();
+    let shown = |rows: &[(Row, Vec<String>)]| {
+        grid(&heads, 2..8, &rows.iter().map(|(_, fields)| fields.clone()).collect::<Vec<_>>())
+    };
+    rows::apart(&rows, shown, heading)
+}
+
+/// A heading between two tables.
+fn heading(text: &str) -> String {
+    format!("\n**{text}**\n\n")
 }
 
 /// Every error row with its reason; empty where there is none.
@@ -135,15 +147,12 @@ fn with_side(name: String, cell: &CellSummary) -> String {
 }
 
 fn shown(quantity: Quantity, estimate: Option<Estimate>) -> String {
-    match estimate {
-        Some(Estimate { value, spread: Some(spread @ Spread::Range { .. }) }) => {
-            format!("{} ({})", quantity.show(value), quantity.spread(spread))
-        }
-        Some(Estimate { value, spread: Some(interval) }) => {
-            format!("{} {}", quantity.show(value), quantity.spread(interval))
-        }
-        Some(Estimate { value, spread: None }) => quantity.show(value),
-        None => "–".into(),
+    let Some(estimate) = estimate else { return "–".into() };
+    let value = quantity.estimate(estimate);
+    match (quantity.spread(estimate), estimate.spread) {
+        (Some(range), Some(Spread::Range { .. })) => format!("{value} ({range})"),
+        (Some(interval), _) => format!("{value} {interval}"),
+        (None, _) => value,
     }
 }
 

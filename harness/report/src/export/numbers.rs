@@ -57,7 +57,7 @@ fn cold_start(starts: &Starts, mode: Option<&'static str>) -> Vec<Number> {
 }
 
 fn times(experiment: Experiment, metric: &str, mode: Option<&'static str>, measure: &Measure) -> Vec<Number> {
-    let alone = |value| Some(Estimate { value, spread: None });
+    let alone = |value| Some(Estimate::alone(value, measure.blocks));
     let statistics = [
         ("p50", Some(measure.p50)),
         ("p90", measure.p90),
@@ -67,7 +67,7 @@ fn times(experiment: Experiment, metric: &str, mode: Option<&'static str>, measu
         ("max", alone(measure.max)),
     ];
     let number = |(statistic, estimate): (&'static str, Option<Estimate>)| {
-        let Estimate { value, spread } = estimate?;
+        let Estimate { value, spread, .. } = estimate?;
         Some(Number {
             experiment,
             metric: metric.into(),
@@ -91,7 +91,7 @@ fn footprint(cell: &CellSummary) -> Vec<Number> {
         let readings = yardstick.points.iter().map(|point| (Some(point.n), "p50", Some(point.bytes)));
         let line = [(None, "slope", yardstick.slope), (None, "fixed", yardstick.fixed)];
         for (n, statistic, estimate) in readings.chain(line) {
-            let Some(Estimate { value, spread }) = estimate else { continue };
+            let Some(Estimate { value, spread, .. }) = estimate else { continue };
             all.push(Number {
                 experiment: Experiment::Footprint,
                 metric: yardstick.metric.clone(),
@@ -121,7 +121,7 @@ pub(super) fn mode_name(mode: Mode) -> &'static str {
 fn throughput(cell: &CellSummary) -> Vec<Number> {
     let mut all = Vec::new();
     for visit in &cell.throughput {
-        let mut push = |metric: &str, unit, statistic, Estimate { value, spread }| {
+        let mut push = |metric: &str, unit, statistic, Estimate { value, spread, .. }| {
             all.push(Number {
                 experiment: Experiment::Throughput,
                 metric: metric.into(),
@@ -141,7 +141,7 @@ fn throughput(cell: &CellSummary) -> Vec<Number> {
         let quantiles = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p999", latency.p999)];
         for (statistic, ns) in quantiles.into_iter().chain([("max", Some(latency.max))]) {
             if let Some(ns) = ns {
-                push("latency", "ns", statistic, Estimate { value: ns as f64, spread: None });
+                push("latency", "ns", statistic, Estimate::alone(ns as f64, visit.blocks));
             }
         }
     }
@@ -151,7 +151,7 @@ fn throughput(cell: &CellSummary) -> Vec<Number> {
 fn open_loop(cell: &CellSummary) -> Vec<Number> {
     let mut all = Vec::new();
     for (curve, point) in cell.load.iter().flat_map(|curve| curve.points.iter().map(move |point| (curve, point))) {
-        let mut push = |metric: &str, unit, statistic, Estimate { value, spread }| {
+        let mut push = |metric: &str, unit, statistic, Estimate { value, spread, .. }| {
             all.push(Number {
                 experiment: Experiment::OpenLoop,
                 metric: metric.into(),
@@ -169,7 +169,7 @@ fn open_loop(cell: &CellSummary) -> Vec<Number> {
         if let Some(achieved) = point.achieved {
             push("rate", "calls/s", "p50", achieved);
         }
-        let alone = |value| Estimate { value, spread: None };
+        let alone = |value| Estimate::alone(value, point.blocks);
         for (metric, share) in [("late", point.late), ("dropped", point.dropped), ("cold", point.cold)] {
             push(metric, "ppm", "share", alone(share * 1e6));
         }
@@ -196,7 +196,7 @@ pub(super) fn start_mode_name(mode: StartMode) -> &'static str {
 fn starts(cell: &CellSummary) -> Vec<Number> {
     let mut all = Vec::new();
     for point in cell.starters.iter().flat_map(|starters| &starters.points) {
-        let mut push = |metric: &str, unit, statistic, samples, Estimate { value, spread }| {
+        let mut push = |metric: &str, unit, statistic, samples, Estimate { value, spread, .. }| {
             all.push(Number {
                 experiment: Experiment::Starts,
                 metric: metric.into(),
@@ -219,7 +219,7 @@ fn starts(cell: &CellSummary) -> Vec<Number> {
             let quantiles = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p999", latency.p999)];
             for (statistic, ns) in quantiles.into_iter().chain([("max", Some(latency.max))]) {
                 if let Some(ns) = ns {
-                    push(metric, "ns", statistic, latency.n, Estimate { value: ns as f64, spread: None });
+                    push(metric, "ns", statistic, latency.n, Estimate::alone(ns as f64, point.blocks));
                 }
             }
         }
@@ -228,7 +228,7 @@ fn starts(cell: &CellSummary) -> Vec<Number> {
 }
 
 fn steps(cell: &CellSummary) -> Vec<Number> {
-    let number = |experiment, metric: &str, unit, n, blocks, Estimate { value, spread }| Number {
+    let number = |experiment, metric: &str, unit, n, blocks, Estimate { value, spread, .. }| Number {
         experiment,
         metric: metric.into(),
         mode: None,

@@ -119,7 +119,9 @@ fn list(compared: &Compared, axis: Axis, rows: &[&Row]) -> Markup {
 fn pair(compared: &Compared, axis: Axis, row: &Row) -> Markup {
     let quantity = Quantity::of(row.metric);
     let value = |side: &Option<Measured>| match side {
-        Some(measured) => html! { b { (quantity.show(measured.value)) } " " small { "(" (measured.blocks) ")" } },
+        Some(measured) => {
+            html! { b { (quantity.estimate(measured.estimate())) } " " small { "(" (measured.blocks) ")" } }
+        }
         None => html! { "–" },
     };
     let tag = match row.word {

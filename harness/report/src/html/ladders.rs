@@ -4,7 +4,7 @@ use super::plots::strip::{Mark, Strip};
 use super::prose;
 use super::tables::verdict;
 use crate::ladders::{self, Ladder, Rung};
-use crate::units::{self, Quantity};
+use crate::units::Quantity;
 use isobench_stats::Estimate;
 use maud::{Markup, html};
 
@@ -68,22 +68,25 @@ fn row(rung: &Rung, strip: Strip) -> Markup {
 
 fn kept(rung: &Rung) -> Markup {
     let Some(idle) = ladders::idle(rung.row.cell) else { return html! { "not read" } };
-    let in_all = html! { small { (units::bytes(idle.value)) " in all" } };
+    if idle.value <= 0.0 {
+        return html! { b { "nothing" } };
+    }
+    let in_all = html! { small { (Quantity::Bytes.estimate(idle)) " in all" } };
     match rung.kept {
         Some(kept) => html! {
-            b { (Quantity::Bytes.signed(kept.value)) }
-            @if let Some(s) = kept.spread { " " small { (Quantity::Bytes.spread(s)) } }
+            b { (Quantity::Bytes.difference(kept)) }
+            @if let Some(spread) = Quantity::Bytes.spread(kept) { " " small { (spread) } }
             br; (in_all)
         },
-        None => html! { b { "least" } br; (in_all) },
+        None => html! { b { "the least of these" } br; (in_all) },
     }
 }
 
 fn shown(estimate: Option<Estimate>) -> Markup {
     match estimate {
         Some(e) => html! {
-            b { (units::bytes(e.value)) }
-            @if let Some(s) = e.spread { " " small { (Quantity::Bytes.spread(s)) } }
+            b { (Quantity::Bytes.estimate(e)) }
+            @if let Some(spread) = Quantity::Bytes.spread(e) { " " small { (spread) } }
         },
         None => html! { "not read" },
     }
@@ -91,7 +94,7 @@ fn shown(estimate: Option<Estimate>) -> Markup {
 
 fn value(quantity: Quantity, estimate: Estimate) -> Markup {
     html! {
-        b { (quantity.show(estimate.value)) }
-        @if let Some(spread) = estimate.spread { br; small { (quantity.spread(spread)) } }
+        b { (quantity.estimate(estimate)) }
+        @if let Some(spread) = quantity.spread(estimate) { br; small { (spread) } }
     }
 }

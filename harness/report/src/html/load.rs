@@ -2,7 +2,7 @@
 
 use super::plots;
 use super::starts;
-use super::tables::{dot, estimate, verdict};
+use super::tables::{body, dot, estimate, verdict};
 use crate::load;
 use crate::rows::{Row, Table};
 use crate::units::{self, Quantity};
@@ -16,6 +16,7 @@ pub fn headline(table: &Table) -> Markup {
     let common = load::common_burst(table);
     let density = table.rows.iter().any(|row| row.cell.density.is_some());
     let starters = crate::starts::measured(table);
+    let columns = 3 + policies.len() + 2 * usize::from(common.is_some()) + usize::from(density) + usize::from(starters);
     html! {
         div.scroll { table.headline {
             thead { tr {
@@ -26,7 +27,7 @@ pub fn headline(table: &Table) -> Markup {
                 @if density { th.n { "Side by side" small { "and what bound it" } } }
                 @if starters { (starts::best_heads()) }
             } }
-            tbody { @for row in &table.rows {
+            (body(&table.rows, columns, |row| html! {
                 tr.emulated[row.emulated()] data-load=(format!("{}/{}", row.name(), row.guest_on_engine())) {
                     th { (dot(row.cell)) (row.name()) small.compact { (row.guest_on_engine()) " " (verdict(row.cell)) } }
                     td.wide { (row.guest_on_engine()) }
@@ -36,7 +37,7 @@ pub fn headline(table: &Table) -> Markup {
                     @if density { (side_by_side(row)) }
                     @if starters { (starts::best(row)) }
                 }
-            } }
+            }))
         } }
         @if !policies.is_empty() { p.note {
             "A rate holds where answers come at least " (format!("{:.0}", KEEPS_UP * 100.0)) " % as often as requests, none is given up, and the tail latency is at most "
@@ -125,7 +126,7 @@ fn open_loop(table: &Table) -> Markup {
 }
 
 fn rate(point: &LoadPoint) -> Markup {
-    let latency = |ns: Option<u64>| estimate(Quantity::Time, ns.map(|ns| Estimate { value: ns as f64, spread: None }));
+    let latency = |ns: Option<u64>| estimate(Quantity::Time, ns.map(|ns| Estimate::alone(ns as f64, point.blocks)));
     let share = |share: f64| if share == 0.0 { "0".into() } else { format!("{:.1} %", share * 100.0) };
     html! {
         td.n { (Quantity::Rate.show(point.rate)) @if let Some(percent) = point.percent { small { (percent) " %" } } }

@@ -143,8 +143,8 @@ fn strips(matrix: &Matrix) -> Markup {
                         div { (engine) @if matrix.columns[column].engine.is_none() { " " small { "over a process" } } }
                         (strip.row(&mark, &format!("what {} adds to a cold start, {engine}", boundary.name)))
                         div.value {
-                            b { (Quantity::Time.signed(estimate.value)) }
-                            @if let Some(spread) = estimate.spread { " " small { (Quantity::Time.spread(spread)) } }
+                            b { (Quantity::Time.difference(estimate)) }
+                            @if let Some(spread) = Quantity::Time.spread(estimate) { " " small { (spread) } }
                         }
                     }
                 }
@@ -226,11 +226,11 @@ fn place(matrix: &Matrix, row: usize, column: usize, metric: Metric) -> Markup {
     };
     html! {
         td.n data-place=(format!("{}/{metric}", cell.cell)) {
-            b { (quantity.show(value.value)) }
-            @if let Some(spread) = value.spread { small { (quantity.spread(spread)) } }
+            b { (quantity.estimate(value)) }
+            @if let Some(spread) = quantity.spread(value) { small { (spread) } }
             @if let Some(added) = matrix.added(row, column, metric) {
-                span.adds { (quantity.signed(added.value)) }
-                @if let Some(spread) = added.spread { small { (quantity.spread(spread)) } }
+                span.adds { (quantity.difference(added)) }
+                @if let Some(spread) = quantity.spread(added) { small { (spread) } }
             }
             @for flag in matrix::flags(cell) { span.tag.warn { (flag) } }
         }

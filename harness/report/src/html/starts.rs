@@ -100,7 +100,7 @@ fn numbers(table: &Table) -> Markup {
 }
 
 fn numbers_of(starters: &Starters, point: &StartersPoint) -> Markup {
-    let time = |ns: Option<u64>| estimate(Quantity::Time, ns.map(|ns| Estimate { value: ns as f64, spread: None }));
+    let time = |ns: Option<u64>| estimate(Quantity::Time, ns.map(|ns| Estimate::alone(ns as f64, point.blocks)));
     let beside = starters.at(StartMode::Beside, point.n);
     html! {
         td.n { (point.n) }

@@ -7,8 +7,8 @@ use isobench_core::record::{Mode, YARDSTICKS};
 use isobench_core::run::RunFile;
 use isobench_stats::noise::Tally;
 use isobench_stats::quantile::samples_needed;
-use isobench_stats::spread::{INTERVAL_BLOCKS, interval_blocks};
-use isobench_stats::{CellSummary, Estimate, Measure, Summary, Verdict, metric};
+use isobench_stats::spread::{INTERVAL_BLOCKS, TRUSTED_BLOCKS, interval_blocks};
+use isobench_stats::{CellSummary, Estimate, Measure, Summary, Throughput, Verdict, metric};
 use maud::{Markup, html};
 
 /// The rows of the first workload, by rising cold start.
@@ -29,14 +29,25 @@ pub fn headline(table: &Table) -> Markup {
                     th.n { "Throughput" small { "warm, best" } }
                     th { "Ready before the clock" }
                 } }
-                tbody { @for row in &table.rows { (headline_row(row)) } }
+                (body(&table.rows, 10, headline_row))
             }
         }
         p.note {
             "[a, b] is a 95 % interval from at least " (INTERVAL_BLOCKS) " blocks (" (interval_blocks(0.99)) " for a p99); a … b is the lowest and highest of fewer blocks and \
-             claims nothing; without either, one block. A p99 needs 100 samples. Rows by rising cold start."
+             claims nothing; without either, one block. Under " (TRUSTED_BLOCKS) " blocks the verdict is “few” and values have two digits. A p99 needs 100 samples. Rows by rising cold start."
             @if first_starts { " In-process models show starts after a process's first, which has " a href="#cells" { "a row of its own" } "." }
         }
+    }
+}
+
+/// The body of a table that is `columns` wide, with a heading above the emulated rows.
+pub(super) fn body(rows: &[Row], columns: usize, show: impl Fn(&Row) -> Markup) -> Markup {
+    let emulated = rows::first_emulated(rows);
+    html! {
+        tbody { @for (i, row) in rows.iter().enumerate() {
+            @if emulated == Some(i) { tr.group { th colspan=(columns) { (rows::EMULATED) } } }
+            (show(row))
+        } }
     }
 }
 
@@ -71,8 +82,8 @@ fn value(quantity: Quantity, estimate: Estimate) -> Markup {
         None => "lowest and highest block".into(),
     };
     html! {
-        b { (quantity.show(estimate.value)) }
-        @if let Some(spread) = estimate.spread { small title=(meaning) { (quantity.spread(spread)) } }
+        b { (quantity.estimate(estimate)) }
+        @if let Some(spread) = quantity.spread(estimate) { small title=(meaning) { (spread) } }
     }
 }
 
@@ -132,7 +143,7 @@ pub fn all_cells(tables: &[Table]) -> Markup {
                         th.n { "Warm call" small { "p50" } } th.n { "p99" }
                         th.n { "n" small { "blocks" } }
                     } }
-                    tbody { @for row in &table.rows { (cell_row(row)) } }
+                    (body(&table.rows, 11, cell_row))
                 } }
             }
         }
@@ -171,7 +182,7 @@ fn starts(starts: Option<&isobench_stats::Starts>) -> Markup {
         td.text {
             @for (i, phase) in starts.iter().flat_map(|s| &s.phases).enumerate() {
                 @if i > 0 { " · " }
-                span.whole { (phase.name.replace('_', " ")) " " (units::time(phase.time.p50.value)) }
+                span.whole { (phase.name.replace('_', " ")) " " (Quantity::Time.estimate(phase.time.p50)) }
             }
         }
         (median(starts.and_then(|s| s.destroy.as_ref())))
@@ -184,7 +195,7 @@ fn warm_call(cell: &CellSummary) -> Markup {
     let Some((warm, halves)) = warm.and_then(|warm| Some((warm, warm.halves?))) else {
         return median(warm.map(|warm| &warm.tail));
     };
-    let [first, last] = halves.map(|half| Quantity::Time.show(half.value));
+    let [first, last] = halves.map(|half| Quantity::Time.estimate(half));
     html! {
         td.n {
             (value(Quantity::Time, warm.tail.p50))
@@ -213,7 +224,7 @@ fn counts(starts: Option<&isobench_stats::Starts>, tally: &Tally) -> Markup {
 
 /// All yardsticks side by side: slope per instance, and the fixed cost.
 pub fn yardsticks(table: &Table) -> Markup {
-    let rows: Vec<&Row> = table.rows.iter().filter(|row| !row.cell.footprint.is_empty()).collect();
+    let rows: Vec<Row> = table.rows.iter().filter(|row| !row.cell.footprint.is_empty()).copied().collect();
     let name = |metric: &str| match metric {
         "fall_of_available" => "fall of MemAvailable".to_string(),
         "guest_used" => "in use, inside".to_string(),
@@ -234,26 +245,29 @@ pub fn yardsticks(table: &Table) -> Markup {
                     @for metric in YARDSTICKS { th.n { (name(metric)) } }
                     th.n { "Fixed" small { "PSS" } } th.n { "Instances" small { "up to" } }
                 } }
-                tbody { @for row in rows {
-                    @let pss = row.cell.yardstick("pss");
-                    tr.emulated[row.emulated()] {
-                        th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) }
-                        @for metric in YARDSTICKS {
-                            (estimate(Quantity::Bytes, row.cell.yardstick(metric).and_then(|y| y.slope)))
-                        }
-                        (estimate(Quantity::Bytes, pss.and_then(|y| y.fixed)))
-                        td.n { (pss.and_then(|y| y.points.last()).map_or(0, |p| p.n)) }
-                    }
-                } }
+                (body(&rows, YARDSTICKS.len() + 4, yardstick_row))
             } }
+        }
+    }
+}
+
+fn yardstick_row(row: &Row) -> Markup {
+    let pss = row.cell.yardstick("pss");
+    html! {
+        tr.emulated[row.emulated()] {
+            th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) }
+            @for metric in YARDSTICKS {
+                (estimate(Quantity::Bytes, row.cell.yardstick(metric).and_then(|y| y.slope)))
+            }
+            (estimate(Quantity::Bytes, pss.and_then(|y| y.fixed)))
+            td.n { (pss.and_then(|y| y.points.last()).map_or(0, |p| p.n)) }
         }
     }
 }
 
 /// Calls per second and latency at every concurrency.
 pub fn throughput(table: &Table) -> Markup {
-    let rows: Vec<&Row> = table.rows.iter().filter(|row| !row.cell.throughput.is_empty()).collect();
-    let latency = |ns: Option<u64>| estimate(Quantity::Time, ns.map(|ns| Estimate { value: ns as f64, spread: None }));
+    let rows: Vec<Row> = table.rows.iter().filter(|row| !row.cell.throughput.is_empty()).copied().collect();
     html! {
         @if !rows.is_empty() {
             details {
@@ -263,19 +277,24 @@ pub fn throughput(table: &Table) -> Markup {
                         th { "Boundary" } th { "Guest" } th { "Instances" } th.n { "In flight" } th.n { "Calls" }
                         th.n { "Latency" small { "p50" } } th.n { "p90" } th.n { "p99" } th.n { "p99.9" } th.n { "longest" }
                     } }
-                    tbody { @for row in rows { @for visit in &row.cell.throughput {
-                        tr.emulated[row.emulated()] {
-                            th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) }
-                            td { (if visit.mode == Mode::Warm { "warm" } else { "fresh" }) }
-                            td.n { (visit.n) }
-                            (estimate(Quantity::Rate, Some(visit.rate)))
-                            (latency(visit.latency.p50)) (latency(visit.latency.p90))
-                            (latency(visit.latency.p99)) (latency(visit.latency.p999))
-                            (latency(Some(visit.latency.max)))
-                        }
-                    } } }
+                    (body(&rows, 10, |row| html! { @for visit in &row.cell.throughput { (throughput_row(row, visit)) } }))
                 } }
             }
+        }
+    }
+}
+
+fn throughput_row(row: &Row, visit: &Throughput) -> Markup {
+    let latency = |ns: Option<u64>| estimate(Quantity::Time, ns.map(|ns| Estimate::alone(ns as f64, visit.blocks)));
+    html! {
+        tr.emulated[row.emulated()] {
+            th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) }
+            td { (if visit.mode == Mode::Warm { "warm" } else { "fresh" }) }
+            td.n { (visit.n) }
+            (estimate(Quantity::Rate, Some(visit.rate)))
+            (latency(visit.latency.p50)) (latency(visit.latency.p90))
+            (latency(visit.latency.p99)) (latency(visit.latency.p999))
+            (latency(Some(visit.latency.max)))
         }
     }
 }

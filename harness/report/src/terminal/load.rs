@@ -1,8 +1,8 @@
 //! The table of a run that measured load: what held, of every row.
 
-use super::{Field, empty_grid, right_aligned, verdict_color};
+use super::{Field, empty_grid, heading, right_aligned, verdict_color};
 use crate::load;
-use crate::rows::{Table, verdict_words};
+use crate::rows::{self, Row, Table, verdict_words};
 use crate::units::{self, Quantity};
 use comfy_table::Attribute;
 use isobench_core::record::{BURST, Bound, BoundBy, Record, StartMode};
@@ -13,6 +13,11 @@ pub(super) fn table(table: &Table, color: bool, width: u16) -> String {
     let (heads, rows) = load::grid(table);
     let heads: Vec<&str> =
         ["boundary", "guest"].into_iter().chain(heads.iter().map(String::as_str)).chain(["verdict"]).collect();
+    let shown = |rows: &[(Row, Vec<load::Field>)]| grid_of(&heads, rows, color, width);
+    format!("{}\n{}\n", rows::apart(&rows, shown, heading), load::legend(table))
+}
+
+fn grid_of(heads: &[&str], rows: &[(Row, Vec<load::Field>)], color: bool, width: u16) -> String {
     let mut grid = empty_grid(color, width);
     grid.set_header(heads.iter().map(|head| Field::new(head).add_attribute(Attribute::Bold)));
     for (row, fields) in rows {
@@ -22,7 +27,7 @@ pub(super) fn table(table: &Table, color: bool, width: u16) -> String {
         grid.add_row(line);
     }
     right_aligned(&mut grid, |i| (2..heads.len() - 1).contains(&i));
-    format!("{}\n{}\n", grid.trim_fmt(), load::legend(table))
+    grid.trim_fmt()
 }
 
 /// One line for a cell that a visit under load has just ended for: how far it went.

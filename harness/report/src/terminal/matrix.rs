@@ -68,7 +68,7 @@ fn place(matrix: &Matrix, row: usize, column: usize) -> String {
     }
     let shown = |metric| {
         let value = matrix.value(row, column, metric);
-        value.map_or_else(|| "–".into(), |value| Quantity::of(metric).show(value.value))
+        value.map_or_else(|| "–".into(), |value| Quantity::of(metric).estimate(value))
     };
     METRICS.map(shown).join("\n")
 }
