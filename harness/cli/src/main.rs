@@ -30,7 +30,7 @@ PATTERN is a part of a cell's name, backend/variant/guest/workload/case; `isoben
 
 Exit codes: 0 everything planned was measured; 1 failed, and the message says why; 2 wrong usage;
 3 finished, but some cells are error rows or some fixture is broken; 4 the gate of `compare --fail-on` failed;
-5 `compare` refused what is not comparable; 130 interrupted.";
+5 `compare` found no comparable row; 6 that gate could test no row; 130 interrupted.";
 
 /// Measures what isolation costs: the same workload on a plain process, V8 isolates, Wasm instances, containers and
 /// microVMs; cold start, memory and throughput; every answer verified.
