@@ -1,6 +1,6 @@
 //! What a backend says of itself ([`Description`], the same on every machine) and of this machine ([`Availability`]).
 
-use crate::words::{Guest, Model};
+use crate::words::{Guest, Model, Preparation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,17 @@ pub struct VariantInfo {
     pub guests: Vec<Guest>,
     /// What was ready before the clock started: a column of the report.
     pub prepared: String,
+    /// The degree of preparation for each guest. Empty where it is not known: a deployed function, or a run of an isobench
+    /// that did not record it. Such a row is in no ratio.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub preparation: BTreeMap<Guest, Preparation>,
+    /// Whether sentences name this variant for its model and degree of preparation: 1 is the model's representative, 2
+    /// and up stand in, in that order, where none before them was measured. 0: no sentence names it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub representative: u8,
+    /// No start of it is a cold one, because nothing makes it cold: it is not asked for a cold start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_cold: bool,
     /// What instances share, and so give up: printed beside it.
     pub shared: String,
     /// Part of quick runs. A rung of a ladder that tells little to who only looks for a boundary is left to full runs
@@ -74,8 +85,8 @@ impl VariantInfo {
     }
 }
 
-fn is_zero(ms: &u64) -> bool {
-    *ms == 0
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 /// Whether a backend can run on this machine.

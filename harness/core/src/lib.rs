@@ -22,6 +22,7 @@ pub mod run;
 pub mod schema;
 pub mod store;
 pub mod whole;
+pub mod text;
 pub mod words;
 pub mod workload;
 
@@ -30,7 +31,7 @@ pub use fault::{Fault, FaultKind};
 pub use limits::Limits;
 pub use record::{Record, SampleFlag, Unit};
 pub use run::{CellEntry, Machine, RunFile};
-pub use words::{Cell, CellId, Experiment, Flag, Guest, Model, Side};
+pub use words::{Cell, CellId, Experiment, Flag, Guest, Model, Preparation, Side};
 pub use workload::{Case, Workload};
 
 /// A seed out of a text: the first eight bytes of its SHA-256, so that no two texts share one.

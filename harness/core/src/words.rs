@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -48,6 +49,46 @@ impl Guest {
             Guest::Wasm => Some("wasmtime"),
             Guest::Js => Some("v8"),
         }
+    }
+}
+
+/// The degree of preparation: how much of an instance exists before the clock of a cold start. Cold starts of different
+/// degrees are never in one ratio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preparation {
+    /// The guest's code is compiled and evaluated inside the clock.
+    Nothing,
+    /// The guest's code was compiled or snapshotted ahead; its boundary is made inside the clock.
+    Code,
+    /// The boundary was made ahead: paused, pooled, or kept alive for the next instance.
+    Instance,
+}
+
+impl Preparation {
+    /// Every degree, from the least prepared.
+    pub const ALL: [Preparation; 3] = [Preparation::Nothing, Preparation::Code, Preparation::Instance];
+
+    /// This degree for each of `guests`.
+    pub fn of(self, guests: &[Guest]) -> BTreeMap<Guest, Preparation> {
+        guests.iter().map(|guest| (*guest, self)).collect()
+    }
+
+    /// The degrees of a boundary that is made inside the clock and has an agent start in it: an agent evaluates a script
+    /// from its source, while native programs and Wasm modules are compiled ahead.
+    pub fn of_agents(guests: &[Guest]) -> BTreeMap<Guest, Preparation> {
+        let degree = |guest| if guest == Guest::Js { Preparation::Nothing } else { Preparation::Code };
+        guests.iter().map(|guest| (*guest, degree(*guest))).collect()
+    }
+}
+
+impl fmt::Display for Preparation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Preparation::Nothing => "nothing prepared",
+            Preparation::Code => "code prepared",
+            Preparation::Instance => "instance waiting",
+        })
     }
 }
 

@@ -1,16 +1,14 @@
-//! The answer in sentences, computed from the data: one named workload and case, the same guest on every boundary,
-//! never an average over workloads. Names in backticks are code.
+//! The answer in sentences, computed from the data: one named workload and case, the same guest and degree of preparation
+//! on every boundary, never an average over workloads. Names in backticks are code.
 
 use crate::compare::floor_sentence;
+use crate::degrees;
 use crate::rows::{Row, Table, missing, noun};
 use crate::units::{self, Quantity};
 use isobench_core::run::{BackendEntry, Order, RunFile};
 use isobench_core::words::{Flag, Guest};
-use isobench_stats::compare::{Floor, floor_of, floors};
-use isobench_stats::{Metric, Spread, Summary, Verdict, metric};
-
-/// The noise floor of a run without A/A cells (ratio − 1): blocks of one cell differ by as much.
-const ASSUMED_FLOOR: f64 = 0.1;
+use isobench_stats::compare::floors;
+use isobench_stats::{Spread, Summary, Verdict, metric};
 
 /// What the first screen says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,20 +24,10 @@ pub fn answer(run: &RunFile, summary: &Summary, table: Option<&Table>) -> Answer
     let mut answer = Answer { caveats: summary.incomplete.clone(), ..Answer::default() };
     let floors = floors(summary);
     if let Some(table) = table {
-        let mut guests: Vec<(Guest, Vec<Row>)> = [Guest::Wasm, Guest::Js, Guest::Native]
-            .into_iter()
-            .map(|guest| (guest, contenders(table, guest)))
-            .filter(|(_, rows)| !rows.is_empty())
-            .collect();
-        // Stable: of guests that equally many models share, Wasm goes first, the one that all five can run.
-        guests.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
-        answer.sentences = guests
-            .iter()
-            .enumerate()
-            .filter_map(|(i, (guest, rows))| sentence(table, *guest, rows, &floors, i == 0))
-            .collect();
+        let groups = degrees::groups(table);
+        answer.sentences = degrees::sentences(table, &groups, &floors);
         answer.sentences.extend(crate::load::sentences(table));
-        answer.caveats.extend(emulated(table, guests.first().map(|(guest, _)| *guest)));
+        answer.caveats.extend(emulated(table, groups.first().map(|group| group.guest)));
         answer.caveats.extend(flagged(table));
     }
     if !floors.is_empty() {
@@ -68,98 +56,6 @@ fn precision(run: &RunFile, summary: &Summary) -> Option<String> {
             headlines.len()
         )
     })
-}
-
-/// The fastest real row of every model with this guest on its usual engine, by rising cold start.
-fn contenders<'a>(table: &Table<'a>, guest: Guest) -> Vec<Row<'a>> {
-    let mut best: Vec<Row> = Vec::new();
-    let of_guest = |r: &&Row<'a>| r.guest() == guest && r.usual && !r.emulated() && r.cold_start().is_some();
-    for row in table.rows.iter().filter(of_guest) {
-        if !best.iter().any(|b| b.cell.model == row.cell.model) {
-            best.push(*row);
-        }
-    }
-    best
-}
-
-fn artifact(guest: Guest) -> &'static str {
-    match guest {
-        Guest::Native => "native program",
-        Guest::Wasm => "Wasm module",
-        Guest::Js => "script",
-    }
-}
-
-fn sentence(table: &Table, guest: Guest, rows: &[Row], floors: &[Floor], in_full: bool) -> Option<String> {
-    let (first, others) = rows.split_first()?;
-    let start = first.cold_start()?;
-    let same = if others.is_empty() { "a" } else { "the same" };
-    let mut text = format!(
-        "With {same} {}, {} answers its first `{}` in {}",
-        artifact(guest),
-        named(table, first)
-            .map_or_else(|| noun(first.cell.model).into(), |n| format!("{} ({n})", noun(first.cell.model))),
-        table.workload,
-        Quantity::Time.estimate(start)
-    );
-    let sooner: Vec<String> = others.iter().filter_map(|other| compared(table, first, other, floors)).collect();
-    if !sooner.is_empty() {
-        text += &format!(", {}", list(&sooner));
-    }
-    text += ".";
-    if in_full {
-        text += &costs(first, others);
-    }
-    Some(text)
-}
-
-/// The name of a row whose model has other rows with the same guest: the sentence is about the fastest of them.
-fn named(table: &Table, row: &Row) -> Option<String> {
-    let kind = |r: &Row| (r.cell.model, r.guest(), r.emulated(), r.usual);
-    (table.rows.iter().filter(|r| kind(r) == kind(row)).count() > 1).then(|| format!("`{}`", row.name()))
-}
-
-/// `47 times sooner than a container (405 ms)`; values whose spreads overlap, or that differ by no more than identical
-/// things did, are not ranked.
-fn compared(table: &Table, first: &Row, other: &Row, floors: &[Floor]) -> Option<String> {
-    let (a, b) = (first.cold_start()?, other.cold_start()?);
-    let overlap = match (a.spread, b.spread) {
-        (Some(a), Some(b)) => a.ends().1 >= b.ends().0,
-        _ => false,
-    };
-    let floors = [first, other].map(|row| floor_of(floors, &row.cell.cell, Metric::ColdStart));
-    let floor = floors.into_iter().flatten().max_by(f64::total_cmp).unwrap_or(ASSUMED_FLOOR);
-    let name = named(table, other).map_or_else(String::new, |name| format!("{name}, "));
-    let other = format!("{} ({name}{})", noun(other.cell.model), Quantity::Time.estimate(b));
-    let ratio = b.value / a.value;
-    Some(if ratio - 1.0 <= floor || overlap {
-        format!("with no clear difference from {other}")
-    } else if ratio < 1.1 {
-        format!("{} sooner than {other}", units::percent(1.0 - 1.0 / ratio))
-    } else {
-        format!("{} times sooner than {other}", units::times(ratio))
-    })
-}
-
-/// What an instance keeps and how often it answers, with the others in brackets.
-fn costs(first: &Row, others: &[Row]) -> String {
-    let bracket = |value: &dyn Fn(&Row) -> Option<String>| {
-        let all: Vec<String> = others
-            .iter()
-            .filter_map(|row| Some(format!("{} {}", noun(row.cell.model).split_once(' ')?.1, value(row)?)))
-            .collect();
-        if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
-    };
-    let memory = |row: &Row| row.memory().map(|slope| Quantity::Bytes.estimate(slope));
-    let rate = |row: &Row| row.throughput().map(|t| units::calls(t.rate.value));
-    let mut text = String::new();
-    if let Some(keeps) = memory(first) {
-        text += &format!(" Each further instance keeps {keeps}{}.", bracket(&memory));
-    }
-    if let Some(answers) = rate(first) {
-        text += &format!(" Once warm, it answers {answers} calls a second{}.", bracket(&rate));
-    }
-    text
 }
 
 /// `a`, `a and b`, `a, b and c`.

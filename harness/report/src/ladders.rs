@@ -96,6 +96,12 @@ fn keeps(more: Estimate) -> String {
     }
 }
 
+/// The variant with its degree of preparation.
+fn named(rung: &Rung) -> String {
+    let degree = rung.row.preparation.map_or_else(String::new, |degree| format!(" ({degree})"));
+    format!("`{}`{degree}", rung.variant.name)
+}
+
 /// What the highest rung of a ladder gains over the first, and keeps for it: in one sentence. Names in backticks are
 /// code.
 pub fn sentence(ladder: &Ladder) -> Option<String> {
@@ -109,10 +115,10 @@ pub fn sentence(ladder: &Ladder) -> Option<String> {
     let idle = |rung: &Rung| idle(rung.row.cell);
     let keeps = idle(best).zip(idle(&first)).map_or_else(String::new, |(own, base)| keeps(own.minus(base)));
     Some(format!(
-        "`{}` answers {} times sooner than `{}` ({} against {}){keeps}.",
-        best.variant.name,
+        "{} answers {} times sooner than {} ({} against {}){keeps}.",
+        named(best),
         units::times(base / fastest),
-        first.variant.name,
+        named(&first),
         units::time(fastest),
         units::time(base)
     ))

@@ -6,6 +6,7 @@
 //! | [`units`] | units and rounding, the only place where a number loses digits |
 //! | [`rows`] | which workload is shown first, and its rows |
 //! | [`answer`] | the answer in sentences |
+//! | `degrees` | of these the ones about cold starts, each within a degree of preparation |
 //! | [`load`] | the same for load beyond the closed loop |
 //! | [`matrix`] | boundaries × engines: what each boundary alone adds |
 //! | [`ladders`] | the rungs of one technology side by side |
@@ -18,6 +19,7 @@
 
 pub mod answer;
 pub mod compare;
+mod degrees;
 pub mod export;
 pub mod files;
 pub mod html;

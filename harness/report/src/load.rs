@@ -173,15 +173,35 @@ pub fn sentences(table: &Table) -> Vec<String> {
             ));
         }
     }
-    let live = best(table, |row| Some(f64::from(row.cell.density.as_ref()?.bound.as_ref()?.n)), true);
-    let said = |(row, n): &(Row, f64)| {
-        let by = row.cell.density.as_ref().and_then(|d| d.bound.as_ref()).map_or("–", |reached| bound(reached.by));
-        format!("{} {} ({by})", named(row), units::grouped(*n as u64))
-    };
-    if !live.is_empty() {
-        sentences.push(format!("Live side by side, each still answering, and what ended it: {}.", joined(&live, said)));
-    }
+    sentences.extend(densities(table));
     sentences.extend(starts::sentences(table));
+    sentences
+}
+
+/// How many instances lived side by side. A row that reached the most that was asked for says nothing of its own limit, so it
+/// is in no order with the others.
+fn densities(table: &Table) -> Vec<String> {
+    let reached = |row: &Row| row.cell.density.as_ref().and_then(|density| density.bound.clone());
+    let of = |limited: bool| {
+        best(table, |row| reached(row).filter(|b| (b.by != BoundBy::Count) == limited).map(|b| f64::from(b.n)), true)
+    };
+    let (limited, unlimited) = (of(true), of(false));
+    let mut sentences = Vec::new();
+    if !limited.is_empty() {
+        let said = |(row, n): &(Row, f64)| {
+            let by = reached(row).map_or("–", |reached| bound(reached.by));
+            format!("{} {} ({by})", named(row), units::grouped(*n as u64))
+        };
+        sentences
+            .push(format!("Live side by side, each still answering, and what ended it: {}.", joined(&limited, said)));
+    }
+    if !unlimited.is_empty() {
+        let said = |(row, n): &(Row, f64)| format!("{} {}", named(row), units::grouped(*n as u64));
+        sentences.push(format!(
+            "Live side by side up to the most that was asked for, so their own limit was not reached: {}.",
+            joined(&unlimited, said)
+        ));
+    }
     sentences
 }
 
@@ -199,8 +219,10 @@ pub(crate) fn best<'a>(table: &Table<'a>, value: impl Fn(&Row<'a>) -> Option<f64
     rows
 }
 
+/// The row with its degree of preparation: rows of different degrees stand in one sentence only under their names.
 pub(crate) fn named(row: &Row) -> String {
-    format!("{} (`{}`, {} guest)", noun(row.cell.model), row.name(), row.guest())
+    let degree = row.preparation.map_or_else(String::new, |degree| format!(", {degree}"));
+    format!("{} (`{}`, {} guest{degree})", noun(row.cell.model), row.name(), row.guest())
 }
 
 pub(crate) fn joined<T>(parts: &[T], said: impl Fn(&T) -> String) -> String {

@@ -3,9 +3,10 @@
 
 use crate::answer::list;
 use crate::rows;
-use crate::units::Quantity;
+use crate::units::{self, Quantity};
+use isobench_core::availability::VariantInfo;
 use isobench_core::run::{BackendEntry, RunFile};
-use isobench_core::words::{Flag, Guest, Model, Side};
+use isobench_core::words::{Flag, Guest, Model, Preparation, Side};
 use isobench_stats::compare::{IMPORTANT, Ratio};
 use isobench_stats::{CellSummary, Estimate, Metric, Spread, Summary, Verdict, ratio};
 
@@ -45,6 +46,9 @@ pub struct Boundary<'a> {
     pub model: Option<Model>,
     /// Whether its guests run on an emulated processor: on no line with a real one.
     pub emulated: bool,
+    /// Whether a guest is loaded in it before the clock: restored or resumed machines. The bare engines load theirs inside
+    /// the clock, so the difference of the cold starts is no price of the boundary and is not shown.
+    pub loaded_ahead: bool,
     /// For every column the cell, if it has numbers, or why there are none.
     pub places: Vec<Result<&'a CellSummary, String>>,
 }
@@ -150,22 +154,30 @@ fn matrix<'a>(
     columns: &[Column],
     boundaries: &[(String, &BackendEntry)],
 ) -> Matrix<'a> {
-    let row = |name: &str, model: Option<Model>, emulated: bool| {
+    let row = |name: &str, model: Option<Model>, emulated: bool, loaded_ahead: bool| {
         let place = |column: &Column| match table.rows.iter().find(|row| stands(row.cell, column, name)) {
             Some(row) => numbers(run, row.cell),
             None => Err(why_absent(run, name, column, table.workload)),
         };
-        Boundary { name: name.into(), model, emulated, places: columns.iter().map(place).collect() }
+        Boundary { name: name.into(), model, emulated, loaded_ahead, places: columns.iter().map(place).collect() }
     };
-    let mut rows = vec![row(BARE, None, false)];
+    let mut rows = vec![row(BARE, None, false, false)];
     for (name, entry) in boundaries {
         let absent = !entry.availability.is_available() || run.absent.iter().any(|absent| absent.what == *name);
         // What was left out on purpose (`--only`) is not missing.
         if absent || table.rows.iter().any(|row| row.name() == *name) {
-            rows.push(row(name, Some(entry.description.model), entry.availability.is_emulated()));
+            let loaded = loaded_ahead(entry, name);
+            rows.push(row(name, Some(entry.description.model), entry.availability.is_emulated(), loaded));
         }
     }
     Matrix { workload: table.workload, case: table.case, columns: columns.to_vec(), rows }
+}
+
+/// Whether a boundary has its guest loaded before the clock: even a script, which agents evaluate inside it.
+fn loaded_ahead(entry: &BackendEntry, name: &str) -> bool {
+    let named = |v: &&VariantInfo| name == format!("{}/{}", entry.description.backend, v.name);
+    let variant = entry.description.variants.iter().find(named);
+    variant.and_then(|v| v.preparation.get(&Guest::Js)).is_some_and(|degree| *degree > Preparation::Nothing)
 }
 
 /// The row of no boundary.
@@ -218,6 +230,9 @@ impl<'a> Matrix<'a> {
 
     /// What the boundary alone adds: the same guest on the same engine behind it, less that without it.
     pub fn added(&self, row: usize, column: usize, metric: Metric) -> Option<Estimate> {
+        if metric == Metric::ColdStart && self.rows[row].loaded_ahead {
+            return None;
+        }
         let base = self.base(column).filter(|base| *base != row && row > 0)?;
         Some(self.value(row, column, metric)?.minus(self.value(base, column, metric)?))
     }

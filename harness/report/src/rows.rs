@@ -1,13 +1,16 @@
 //! What the page and the terminal show first: one workload, one case, a row for every boundary and guest.
 
-use isobench_core::availability::EngineInfo;
+use isobench_core::availability::{EngineInfo, VariantInfo};
 use isobench_core::run::{Absent, RunFile};
-use isobench_core::words::{Flag, Guest, Model, Side};
+use isobench_core::text::one_line;
+use isobench_core::words::{Experiment, Flag, Guest, Model, Preparation, Side};
 use isobench_core::{Availability, record::Mode};
 use isobench_stats::{CellSummary, Estimate, Summary, Throughput, Verdict};
+use std::collections::BTreeMap;
 
-/// The workload of the first screen, if the run has it: it does nothing, so what it costs is the boundary's price.
-const FIRST: &str = "echo";
+/// The workload of the first screen unless a run measured another more fully: it does nothing, so what it costs is the
+/// boundary's price.
+const USUAL: &str = "echo";
 
 /// A row: backend/variant × guest for one workload and case.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +19,10 @@ pub struct Row<'a> {
     pub cell: &'a CellSummary,
     /// What was ready before the clock started.
     pub prepared: &'a str,
+    /// Its degree of preparation; absent where that is not known, and then it is in no ratio.
+    pub preparation: Option<Preparation>,
+    /// Its place among the representatives of its model and degree, from 1; 0 where it is none.
+    pub representative: u8,
     /// Whether its engine is the one that its guest usually runs on: the answer in sentences speaks of those alone.
     pub usual: bool,
 }
@@ -34,7 +41,7 @@ pub struct Table<'a> {
 impl<'a> Row<'a> {
     /// `v8/fresh`.
     pub fn name(&self) -> String {
-        self.cell.cell.row()
+        one_line(&self.cell.cell.row())
     }
 
     /// The guest.
@@ -44,7 +51,7 @@ impl<'a> Row<'a> {
 
     /// The guest as it is shown: with its engine where that is not the usual one.
     pub fn guest_on_engine(&self) -> String {
-        self.cell.cell.guest_on_engine()
+        one_line(&self.cell.cell.guest_on_engine())
     }
 
     /// Whether its processor is emulated: never on one line with a real one.
@@ -100,8 +107,7 @@ pub(crate) fn apart<T>(
 pub fn tables<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Table<'a>> {
     let mut tables: Vec<Table> = Vec::new();
     for cell in summary.cells.iter().filter(|cell| cell.is_shown()) {
-        let prepared = prepared(run, &cell.cell.backend, &cell.cell.variant);
-        let row = Row { cell, prepared, usual: on_usual_engine(run, cell) };
+        let row = row(run, cell);
         let (workload, case) = (cell.cell.workload.as_str(), cell.cell.case.as_str());
         match tables.iter_mut().find(|t| t.workload == workload && t.case == case) {
             Some(table) => table.rows.push(row),
@@ -113,7 +119,8 @@ pub fn tables<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Table<'a>> {
         table.rows.sort_by(|a, b| a.emulated().cmp(&b.emulated()).then(key(a).total_cmp(&key(b))));
     }
     // The case that most rows ran, of those the smallest, which workloads list first.
-    let rank = |t: &Table| (t.workload == FIRST, t.rows.len());
+    let headline = headline(run);
+    let rank = |t: &Table| (t.workload == headline, t.rows.len());
     if let Some(most) = tables.iter().map(rank).max() {
         let first = tables.iter().position(|t| rank(t) == most).unwrap_or(0);
         tables[..=first].rotate_right(1);
@@ -121,10 +128,34 @@ pub fn tables<'a>(run: &'a RunFile, summary: &'a Summary) -> Vec<Table<'a>> {
     tables
 }
 
-fn prepared<'a>(run: &'a RunFile, backend: &str, variant: &str) -> &'a str {
-    let entry = run.backends.iter().find(|b| b.description.backend == backend);
-    let variant = entry.and_then(|b| b.description.variants.iter().find(|v| v.name == variant));
-    variant.map_or("", |v| v.prepared.as_str())
+/// The workload that leads the report: the one of which most rows were to be measured in full (cold start, memory and
+/// throughput). A quick run does that for the workloads that it was asked for, else for the usual one, which also wins a tie.
+fn headline(run: &RunFile) -> &str {
+    let full = [Experiment::ColdStart, Experiment::Footprint, Experiment::Throughput];
+    let mut rows: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for entry in run.cells.iter().filter(|entry| full.iter().all(|e| entry.experiments.contains(e))) {
+        *rows.entry((&entry.cell.workload, &entry.cell.case)).or_default() += 1;
+    }
+    let most = rows.iter().max_by_key(|((workload, _), rows)| (**rows, *workload == USUAL));
+    most.map_or(USUAL, |((workload, _), _)| workload)
+}
+
+fn row<'a>(run: &'a RunFile, cell: &'a CellSummary) -> Row<'a> {
+    let variant = variant(run, cell);
+    // A variant declares its degrees for the usual engines; another engine may compile inside the clock.
+    let declared = variant.filter(|_| cell.cell.engine.is_none());
+    Row {
+        cell,
+        prepared: variant.map_or("", |v| v.prepared.as_str()),
+        preparation: declared.and_then(|v| v.preparation.get(&cell.cell.guest).copied()),
+        representative: variant.map_or(0, |v| v.representative),
+        usual: on_usual_engine(run, cell),
+    }
+}
+
+fn variant<'a>(run: &'a RunFile, cell: &CellSummary) -> Option<&'a VariantInfo> {
+    let entry = run.backends.iter().find(|b| b.description.backend == cell.cell.backend)?;
+    entry.description.variants.iter().find(|v| v.name == cell.cell.variant)
 }
 
 /// Whether a cell's guest runs on the engine it usually has: not where the cell names another, nor bare on a backend that
@@ -178,10 +209,11 @@ pub fn verdict_words(cell: &CellSummary) -> Vec<String> {
 
 /// A cell's name, and which of several that measure the same it is.
 pub fn named(cell: &CellSummary) -> String {
+    let name = one_line(&cell.cell.to_string());
     match cell.side {
-        None => cell.cell.to_string(),
-        Some(Side::Again) => format!("{} (measured again)", cell.cell),
-        Some(side) => format!("{} (side {})", cell.cell, side.to_string().to_uppercase()),
+        None => name,
+        Some(Side::Again) => format!("{name} (measured again)"),
+        Some(side) => format!("{name} (side {})", side.to_string().to_uppercase()),
     }
 }
 

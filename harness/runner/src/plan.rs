@@ -10,7 +10,9 @@ use crate::guests::{Artifact, Built};
 use crate::protocol::{Series, Visit};
 use isobench_core::load::Rates;
 use isobench_core::run::{Absent, Plan};
-use isobench_core::{Availability, Cell, CellEntry, Description, EngineInfo, Experiment, Flag, Limits, Side, Workload};
+use isobench_core::{
+    Availability, Cell, CellEntry, Description, EngineInfo, Experiment, Flag, Limits, Side, VariantInfo, Workload,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,7 +96,7 @@ pub fn cells(
                         }
                         continue;
                     }
-                    let experiments = experiments(&cell, description, plan);
+                    let experiments = experiments(&cell, description, variant, plan);
                     if experiments.is_empty() {
                         continue;
                     }
@@ -174,7 +176,7 @@ fn wanted_cases(built: &Built, filter: &Filter) -> Vec<String> {
     vec![small.name.clone()]
 }
 
-fn experiments(cell: &Cell, description: &Description, plan: &Plan) -> Vec<Experiment> {
+fn experiments(cell: &Cell, description: &Description, variant: &VariantInfo, plan: &Plan) -> Vec<Experiment> {
     let mut experiments = match &plan.load {
         Some(load) => load::experiments(load),
         None if plan.quick && cell.workload != HEADLINE_WORKLOAD => vec![Experiment::ColdStart, Experiment::WarmCall],
@@ -182,6 +184,9 @@ fn experiments(cell: &Cell, description: &Description, plan: &Plan) -> Vec<Exper
     };
     if description.footprint_instances == 0 {
         experiments.retain(|e| !matches!(e, Experiment::Footprint | Experiment::Density));
+    }
+    if variant.never_cold {
+        experiments.retain(|e| *e != Experiment::ColdStart);
     }
     experiments
 }
@@ -194,7 +199,8 @@ pub fn visits(entry: &CellEntry, description: &Description, plan: &Plan) -> Vec<
     }
     let quick = plan.quick;
     let mut visits = Vec::new();
-    if entry.experiments.contains(&Experiment::ColdStart) {
+    // Warm calls follow a start, whether or not that counts as a cold one.
+    if entry.experiments.iter().any(|e| matches!(e, Experiment::ColdStart | Experiment::WarmCall)) {
         visits.push(cold_start(description.in_process, emulated, quick));
     }
     if entry.experiments.contains(&Experiment::Footprint) {
@@ -295,7 +301,7 @@ pub fn block_deadline(visit: &Visit, limits: &Limits, emulated: bool) -> Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use isobench_core::{Guest, Model, VariantInfo};
+    use isobench_core::{Guest, Model};
 
     #[test]
     fn a_variant_that_cannot_run_here_is_absent_once_where_it_is_wanted() {
@@ -333,6 +339,30 @@ mod tests {
         assert!(!entries.is_empty() && entries.iter().all(|e| e.cell.variant == "runc"));
         assert_eq!(absent, [Absent { what: "oci/youki".into(), reason: "it is not installed".into() }]);
         assert_eq!(planned(&["runc"]).1, []);
+    }
+
+    #[test]
+    fn a_variant_that_nothing_makes_cold_is_asked_for_warm_calls_and_no_cold_start() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/echo");
+        let workload = as_if_built(isobench_core::workload::load(&root).expect("the workload of the checkout"));
+        let variant =
+            VariantInfo { name: "url".into(), guests: vec![Guest::Js], never_cold: true, ..VariantInfo::default() };
+        let description = Description {
+            backend: "http".into(),
+            model: Model::Remote,
+            variants: vec![variant],
+            in_process: false,
+            hidden: false,
+            footprint_instances: 0,
+            engines: Vec::new(),
+        };
+        let entries = cells_everywhere(vec![description.clone()], &[workload], &Filter::default(), &Plan::default());
+        assert!(!entries.is_empty());
+        for entry in &entries {
+            assert_eq!(entry.experiments, [Experiment::WarmCall, Experiment::Throughput]);
+            let visits = visits(entry, &description, &Plan::default());
+            assert!(matches!(visits[0], Visit::ColdStart { warm: Some(_), .. }), "a start, and calls after it");
+        }
     }
 
     #[test]

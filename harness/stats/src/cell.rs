@@ -57,6 +57,12 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
     if data.blocks.is_empty() {
         return cell;
     }
+    // Starts that nothing made cold are in the samples, because warm calls follow them; they are no cold starts.
+    if !context.entry.experiments.contains(&Experiment::ColdStart) {
+        data.starts.clear();
+        data.first_starts.clear();
+        data.starts_after_import.clear();
+    }
     let settled = Settled::of(&data.calls);
     let by_block = by_block(&data, settled.as_ref());
     cell.cold_start = starts(&data.starts);

@@ -2,7 +2,7 @@
 //! [`BareHttp`] is the backend; the server is the adapter of `isobench-functions`, so that what it costs is what it costs
 //! in a deployed unit; what stands around its process is `isobench-workerd`'s.
 
-use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation, VariantInfo};
 use isobench_functions::adapter::{Protocol, UNIT, Unit};
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::spawned::{Origin, Role};
@@ -27,6 +27,7 @@ impl Backend for BareHttp {
             name: SPAWN.into(),
             guests: vec![Guest::Native],
             prepared: "the server's file and the agent's in the page cache".into(),
+            preparation: Preparation::of_agents(&[Guest::Native]),
             shared: "kernel, file system, network, and the pages of both files".into(),
             quick: false,
             ..VariantInfo::default()

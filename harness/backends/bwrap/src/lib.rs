@@ -6,7 +6,7 @@ mod sandbox;
 
 pub use sandbox::{Sandbox, Variant};
 
-use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation, VariantInfo};
 use isobench_runner::spawned::{Origin, Spawning};
 use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
 
@@ -20,6 +20,9 @@ impl Backend for Bwrap {
             name: variant.name().into(),
             guests: Guest::ALL.into(),
             prepared,
+            preparation: Preparation::of_agents(&Guest::ALL),
+            // Stands in for an engine where none runs, or only root may use it.
+            representative: if variant == Variant::Namespaces { 4 } else { 0 },
             shared: shared.into(),
             quick,
             matrix: quick,

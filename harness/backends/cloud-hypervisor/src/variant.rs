@@ -1,6 +1,6 @@
 //! The ways to a running machine, each a row of its own.
 
-use isobench_core::{Fault, Guest, VariantInfo};
+use isobench_core::{Fault, Guest, Preparation, VariantInfo};
 
 /// A variant of the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +52,18 @@ impl Variant {
                 ("a machine booted as in `boot`, its guest loaded, stopped. `destroy` boots the next", alone)
             }
         };
+        let preparation = match self {
+            Variant::Boot => Preparation::of_agents(&Guest::ALL),
+            Variant::Restore => Preparation::Code.of(&Guest::ALL),
+            Variant::Paused => Preparation::Instance.of(&Guest::ALL),
+        };
         VariantInfo {
             name: self.name().into(),
             guests: Guest::ALL.into(),
             prepared: prepared.into(),
+            preparation,
+            // Stands in for Firecracker.
+            representative: if matches!(self, Variant::Boot | Variant::Restore | Variant::Paused) { 2 } else { 0 },
             shared: shared.into(),
             quick: false,
             ..VariantInfo::default()

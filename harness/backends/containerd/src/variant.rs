@@ -2,7 +2,7 @@
 
 use crate::messages::{Any, RuncOptions, Runtime, RuntimeOptions};
 use isobench_core::availability::VariantInfo;
-use isobench_core::{Fault, Guest};
+use isobench_core::{Fault, Guest, Preparation};
 use isobench_oci::runtime::{RUNC, Runtime as Installed};
 use isobench_runner::RunContext;
 use isobench_runner::place::installed;
@@ -87,6 +87,9 @@ impl Variant {
             name: self.name.into(),
             guests: Guest::ALL.to_vec(),
             prepared: "daemon running, image imported and unpacked, its files in the page cache".into(),
+            preparation: Preparation::of_agents(&Guest::ALL),
+            // Stands in for Docker and for the bare runtime.
+            representative: if self.name == RUNC { 3 } else { 0 },
             shared: self.shared.into(),
             quick: false,
             ..VariantInfo::default()

@@ -1,7 +1,7 @@
 //! Deno: a process of its own for each instance, as `node`'s, with the same script as its agent. Deno denies what was not
 //! allowed: here all but the guest's file and the socket. [`Deno`] is the backend.
 
-use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation, VariantInfo};
 use isobench_node::script::{AGENT, Home, SOCKET, START, Scripted, refused};
 use isobench_runner::agents::{self, AgentPackage, run_to_end};
 use isobench_runner::place;
@@ -49,16 +49,24 @@ impl Variant {
     }
 
     fn describe(self) -> VariantInfo {
-        let (prepared, also_shared) = match self {
-            Variant::Fresh => {
-                ("Deno's file, the agent's and the guest's in the page cache; what Deno found out of them", "")
-            }
-            Variant::CodeCache => ("the same, and the bytecode of agent and guest", ", the database of that code"),
+        let (preparation, prepared, also_shared) = match self {
+            Variant::Fresh => (
+                Preparation::Nothing,
+                "Deno's file, the agent's and the guest's in the page cache; what Deno found out of them",
+                "",
+            ),
+            Variant::CodeCache => (
+                Preparation::Code,
+                "Deno's file, the agent's and the guest's in the page cache; what Deno found out of them; the \
+                 bytecode of agent and guest",
+                ", the database of that code",
+            ),
         };
         VariantInfo {
             name: self.name().into(),
             guests: vec![Guest::Js],
             prepared: prepared.into(),
+            preparation: preparation.of(&[Guest::Js]),
             shared: format!("kernel, Deno's cache folder, and the pages of Deno's file{also_shared}"),
             quick: false,
             ..VariantInfo::default()

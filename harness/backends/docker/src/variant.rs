@@ -1,8 +1,8 @@
 //! The variants: a runtime, a network, and how much of a container there is before the clock starts.
 
 use crate::padded::Bulk;
-use isobench_core::Guest;
 use isobench_core::availability::VariantInfo;
+use isobench_core::{Guest, Preparation};
 
 /// How an instance comes to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,18 +93,40 @@ impl Variant {
         runtime("crun", HOST),
         runtime("youki", HOST),
         runtime("kata", "dockerd and containerd; a kernel of its own; no network"),
-        ahead("precreated", Way::Precreated, "as runc, and a container created, not started", HOST),
-        ahead("unpause", Way::Unpause, "as runc, and a container started, its guest loaded, and paused", HOST),
+        ahead(
+            "precreated",
+            Way::Precreated,
+            "daemon running, image imported, its files in the page cache; a container created, not started",
+            HOST,
+        ),
+        ahead(
+            "unpause",
+            Way::Unpause,
+            "daemon running, image imported, its files in the page cache; a container started, its guest loaded, \
+             and paused",
+            HOST,
+        ),
         ahead(
             "exec",
             Way::Exec,
-            "as runc, and a container that lives, with an agent of its own",
+            "daemon running, image imported, its files in the page cache; a container that lives, with an agent of \
+             its own",
             "all that processes of one container share: kernel, namespaces, files, memory limit",
         ),
-        image("image-1mb", 1, 1, "as runc, the image imported just before, 1 MB or the guest alone where it is larger"),
-        image("image-40mb", 40, 1, "as runc, the image imported just before, padded to 40 MB of 64 KiB files"),
-        image("image-200mb", 200, 1, "as runc, the image imported just before, padded to 200 MB of 64 KiB files"),
-        image("image-40mb-layers", 40, 20, "as image-40mb, in 20 layers"),
+        image(
+            "image-1mb",
+            1,
+            1,
+            "daemon running, image imported just before: 1 MB or the guest alone where it is larger",
+        ),
+        image("image-40mb", 40, 1, "daemon running, image imported just before, padded to 40 MB of 64 KiB files"),
+        image("image-200mb", 200, 1, "daemon running, image imported just before, padded to 200 MB of 64 KiB files"),
+        image(
+            "image-40mb-layers",
+            40,
+            20,
+            "daemon running, image imported just before, padded to 40 MB of 64 KiB files in 20 layers",
+        ),
     ];
 
     /// The variant of that name.
@@ -114,10 +136,17 @@ impl Variant {
 
     /// What `describe` says of it.
     pub fn info(self) -> VariantInfo {
+        let preparation = match self.way {
+            Way::Run => Preparation::of_agents(self.guests),
+            Way::Precreated | Way::Unpause | Way::Exec => Preparation::Instance.of(self.guests),
+        };
         VariantInfo {
             name: self.name.into(),
             guests: self.guests.to_vec(),
             prepared: self.prepared.into(),
+            preparation,
+            // The container that most readers know, and its paused form.
+            representative: u8::from(self.name == RUNC || self.way == Way::Unpause),
             shared: self.shared.into(),
             quick: self.quick,
             matrix: self.matrix,

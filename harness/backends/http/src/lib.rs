@@ -61,6 +61,7 @@ impl Row {
             name: self.name(),
             guests: vec![self.target.guest],
             prepared: format!("deployed at {host}; {cold}; {calls}"),
+            never_cold: self.target.cold.is_none(),
             shared: "unknown: the platform's affair".into(),
             // Who names a target wants it.
             quick: true,

@@ -9,7 +9,7 @@ pub mod container;
 mod probe;
 
 use container::{CGROUP, Containers};
-use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation, VariantInfo};
 use isobench_runner::containers::{self, NoDaemon};
 use isobench_runner::spawned::{Origin, Spawning};
 use isobench_runner::{Backend, Cleaned, Deployment, Prepared, RunContext, Target};
@@ -58,6 +58,7 @@ impl Backend for Lxc {
             prepared: "a root folder of empty mount points, the configuration; the agent's file, the guest's (Wasm: \
                        compiled) and LXC's in the page cache"
                 .into(),
+            preparation: Preparation::of_agents(&Guest::ALL),
             shared: format!("the host's kernel, the pages of the agent's file{shared}; no network"),
             quick: false,
             ..VariantInfo::default()

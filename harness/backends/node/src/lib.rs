@@ -14,7 +14,7 @@ pub mod program;
 pub mod script;
 
 use deployed::deployed;
-use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation, VariantInfo};
 use isobench_runner::agents::AgentPackage;
 use isobench_runner::spawned::{Origin, Spawning};
 use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
@@ -54,13 +54,16 @@ impl Variant {
     }
 
     fn describe(self) -> VariantInfo {
-        let (prepared, also_shared) = match self {
-            Variant::Fresh => ("Node's file, the agent's and the guest's in the page cache", ""),
+        let (preparation, prepared, also_shared) = match self {
+            Variant::Fresh => (Preparation::Nothing, "Node's file, the agent's and the guest's in the page cache", ""),
             Variant::CompileCache => (
-                "the same, and the bytecode of what agent and guest have run while they were loaded",
+                Preparation::Code,
+                "Node's file, the agent's and the guest's in the page cache, and the bytecode of what agent and \
+                 guest have run while they were loaded",
                 ", the files of the cache",
             ),
             Variant::Snapshot => (
+                Preparation::Code,
                 "Node's file and a snapshot in the page cache: Node, agent and guest, evaluated",
                 ", as copies: whatever the guest made or drew at its top level",
             ),
@@ -69,6 +72,9 @@ impl Variant {
             name: self.name().into(),
             guests: vec![Guest::Js],
             prepared: prepared.into(),
+            preparation: preparation.of(&[Guest::Js]),
+            // Of a process whose code is prepared, because `process` itself has no such row; a snapshot, as is `v8`'s.
+            representative: u8::from(self == Variant::Snapshot),
             shared: format!("kernel, file system, network, and the pages of Node's file{also_shared}"),
             quick: false,
             ..VariantInfo::default()

@@ -8,7 +8,7 @@ pub mod container;
 mod probe;
 
 use container::{CGROUP, Containers};
-use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation, VariantInfo};
 use isobench_runner::containers::{self, NoDaemon};
 use isobench_runner::spawned::{Origin, Spawning};
 use isobench_runner::{Backend, Cleaned, Deployment, Prepared, RunContext, Target};
@@ -75,6 +75,7 @@ impl Backend for Nspawn {
                 "a root folder of empty mount points; the agent's file, the guest's (Wasm: compiled) and nspawn's \
                        in the page cache"
                     .into(),
+            preparation: Preparation::of_agents(&Guest::ALL),
             shared: variant.shared().into(),
             quick: false,
             ..VariantInfo::default()

@@ -5,7 +5,7 @@
 
 pub mod script;
 
-use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, Preparation, VariantInfo};
 use isobench_runner::{Attribution, Backend, Deadline, Deployment, Instance, Phases, Prepared, RunContext, Target};
 use script::{Misdeed, Pace, Script};
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ impl Backend for Null {
                 name: "scripted".into(),
                 guests: Guest::ALL.into(),
                 prepared: "the script, read".into(),
+                preparation: Preparation::Nothing.of(&Guest::ALL),
+                representative: 1,
                 shared: "everything: there is no boundary".into(),
                 quick: true,
                 ..VariantInfo::default()

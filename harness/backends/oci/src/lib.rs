@@ -15,7 +15,7 @@ pub mod runtime;
 
 use container::{Bundles, CGROUP};
 use isobench_core::availability::VariantInfo;
-use isobench_core::{Availability, Description, Fault, Guest, Model};
+use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation};
 use isobench_runner::containers::{self, NoDaemon};
 use isobench_runner::spawned::{Origin, Spawning};
 use isobench_runner::{Backend, Cleaned, Deployment, Prepared, RunContext, Target};
@@ -34,6 +34,9 @@ impl Backend for Oci {
             prepared: "a root folder of empty mount points; the agent's file, the guest's (Wasm: compiled) and the \
                        runtime's in the page cache"
                 .into(),
+            preparation: Preparation::of_agents(&Guest::ALL),
+            // Stands in for Docker.
+            representative: if known.name == RUNC { 2 } else { 0 },
             shared: format!("{}; the pages of the agent's file; no network", known.shared),
             quick: known.name == RUNC,
             matrix: known.name == RUNC,

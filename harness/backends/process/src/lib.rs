@@ -2,7 +2,7 @@
 
 mod zygote;
 
-use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, FaultKind, Guest, Model, Preparation, VariantInfo};
 use isobench_runner::agents;
 use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role, Spawning};
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target};
@@ -27,6 +27,8 @@ impl Backend for Process {
                     name: SPAWN.into(),
                     guests: Guest::ALL.into(),
                     prepared: "the agent's file and the guest's (Wasm: compiled) in the page cache".into(),
+                    preparation: Preparation::of_agents(&Guest::ALL),
+                    representative: 1,
                     shared: "kernel, file system, network, and the pages of the agent's file".into(),
                     quick: true,
                     matrix: true,
@@ -37,6 +39,8 @@ impl Backend for Process {
                     // V8 and Wasmtime have threads, which a fork does not copy.
                     guests: vec![Guest::Native],
                     prepared: "a process that has loaded the guest and answered nothing; it stays".into(),
+                    // The process itself is made inside the clock, as a copy.
+                    preparation: Preparation::Code.of(&[Guest::Native]),
                     shared: "kernel, file system, network, address-space layout, and every page until it is written to"
                         .into(),
                     quick: false,

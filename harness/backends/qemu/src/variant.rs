@@ -1,6 +1,6 @@
 //! The ways to a running machine, each a row of its own.
 
-use isobench_core::{Fault, Guest, VariantInfo};
+use isobench_core::{Fault, Guest, Preparation, VariantInfo};
 
 /// A variant of the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +62,18 @@ impl Variant {
                 "nothing: a kernel of its own in a process of its own",
             ),
         };
+        let preparation = match self {
+            Variant::Boot | Variant::BootMinimal => Preparation::of_agents(&Guest::ALL),
+            Variant::Restore => Preparation::Code.of(&Guest::ALL),
+            Variant::Paused => Preparation::Instance.of(&Guest::ALL),
+        };
         VariantInfo {
             name: self.name().into(),
             guests: Guest::ALL.into(),
             prepared: prepared.into(),
+            preparation,
+            // Stands in for the small monitors.
+            representative: if matches!(self, Variant::Boot | Variant::Restore | Variant::Paused) { 3 } else { 0 },
             shared: shared.into(),
             quick: matches!(self, Variant::Boot | Variant::Restore),
             matrix: self != Variant::Paused,

@@ -3,7 +3,7 @@
 use crate::boundary::Boundary;
 use crate::code::Code;
 use crate::host;
-use isobench_core::{Fault, Guest, Limits, VariantInfo};
+use isobench_core::{Fault, Guest, Limits, Preparation, VariantInfo};
 use isobench_runner::stopwatch::Deadline;
 
 /// A rung of the ladder.
@@ -45,10 +45,16 @@ impl Variant {
                 ", and on a thread the runtime: its heap and collector, the memory limit, the queue of promises",
             ),
         };
+        let preparation = match self {
+            Variant::Fresh => Preparation::Nothing,
+            Variant::Bytecode => Preparation::Code,
+            Variant::Context => Preparation::Instance,
+        };
         VariantInfo {
             name: self.name().into(),
             guests: vec![Guest::Js],
             prepared: prepared.into(),
+            preparation: preparation.of(&[Guest::Js]),
             shared: format!("the host process and its allocator{also_shared}"),
             quick: self == Variant::Fresh,
             ..VariantInfo::default()

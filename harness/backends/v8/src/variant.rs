@@ -4,7 +4,7 @@ use crate::boundary::Boundary;
 use crate::code::Code;
 use crate::engine::Compilers;
 use crate::kept;
-use isobench_core::{Fault, Guest, Limits, VariantInfo};
+use isobench_core::{Fault, Guest, Limits, Preparation, VariantInfo};
 use isobench_runner::stopwatch::Deadline;
 
 /// A rung of the ladder.
@@ -97,10 +97,18 @@ impl Variant {
             ),
             Variant::Jitless => (JS, "the guest's file read into memory", ""),
         };
+        let preparation = match self {
+            Variant::Fresh | Variant::Jitless => Preparation::Nothing,
+            Variant::CodeCache | Variant::ModuleCache | Variant::Snapshot => Preparation::Code,
+            Variant::Pool | Variant::Context => Preparation::Instance,
+        };
+        let representative = matches!(self, Variant::Fresh | Variant::ModuleCache | Variant::Snapshot | Variant::Pool);
         VariantInfo {
             name: self.name().into(),
             guests: guests.into(),
             prepared: format!("V8 initialised in the host process; {prepared}"),
+            preparation: preparation.of(guests),
+            representative: representative.into(),
             shared: format!("{ALWAYS_SHARED}{also_shared}"),
             quick: matches!(self, Variant::Fresh | Variant::Snapshot),
             ..VariantInfo::default()

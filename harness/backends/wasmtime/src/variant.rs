@@ -1,6 +1,6 @@
 //! The rungs of the ladder: from nothing but a module's bytes to a slot that is still warm.
 
-use isobench_core::{Guest, VariantInfo};
+use isobench_core::{Guest, Preparation, VariantInfo};
 
 /// A variant of the backend. Neighbours differ in one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +62,13 @@ impl Variant {
 
     /// What the harness is told of it.
     pub fn info(self) -> VariantInfo {
+        let preparation = if self == Variant::Compile { Preparation::Nothing } else { Preparation::Code };
         VariantInfo {
             name: self.name().into(),
             guests: vec![Guest::Wasm],
             prepared: self.prepared().into(),
+            preparation: preparation.of(&[Guest::Wasm]),
+            representative: matches!(self, Variant::Compile | Variant::Pooling).into(),
             shared: self.shared().into(),
             quick: self == Variant::Pooling,
             ..VariantInfo::default()
@@ -82,10 +85,18 @@ impl Variant {
                  start a slot that held the same module before"
             }
             Variant::PoolingResident => {
-                "as `pooling`; and in the slot the pages that the instance before wrote to, cleared"
+                "module compiled and loaded, imports resolved; the pool's address space reserved, and after the \
+                 first start a slot that held the same module before, with the pages that the instance before wrote \
+                 to, cleared"
             }
-            Variant::PoolingNoCow => "as `pooling`, but the slot is empty: nothing of the module is mapped into it",
-            Variant::Winch => "as `pooling`, compiled by Wasmtime's baseline compiler",
+            Variant::PoolingNoCow => {
+                "module compiled and loaded, imports resolved; the pool's address space reserved, and an empty \
+                 slot: nothing of the module is mapped into it"
+            }
+            Variant::Winch => {
+                "module compiled by Wasmtime's baseline compiler and loaded, imports resolved; the pool's address \
+                 space reserved, and after the first start a slot that held the same module before"
+            }
         }
     }
 

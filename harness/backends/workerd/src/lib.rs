@@ -12,7 +12,7 @@ mod server;
 
 use deployment::Isolates;
 pub use deployment::Processes;
-use isobench_core::{Availability, Description, Fault, Guest, Model, VariantInfo};
+use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation, VariantInfo};
 use isobench_runner::agents::{self, AgentPackage};
 use isobench_runner::spawned::{Origin, Role};
 use isobench_runner::{Backend, Deadline, Deployment, Prepared, RunContext, Target, place};
@@ -64,17 +64,24 @@ impl Variant {
 
     fn describe(self) -> VariantInfo {
         const SHARED: &str = "the process: its one thread, V8's read-only heap and built-ins, the isolate in front";
+        let guests = vec![Guest::Wasm, Guest::Js];
+        let preparation = if self == Variant::Pool { Preparation::Instance } else { Preparation::Nothing };
         let (prepared, shared) = match self {
             Variant::Static => (
                 "workerd's file and the compiled configuration, guest included, in the page cache",
                 "kernel, file system, the pages of workerd's file",
             ),
             Variant::Dynamic => ("a living workerd with the guest's code in the isolate in front", SHARED),
-            Variant::Pool => ("the same, and 4 isolates with the guest evaluated", SHARED),
+            Variant::Pool => (
+                "a living workerd with the guest's code in the isolate in front, and 4 isolates with the guest \
+                 evaluated",
+                SHARED,
+            ),
         };
         VariantInfo {
             name: self.name().into(),
-            guests: vec![Guest::Wasm, Guest::Js],
+            preparation: preparation.of(&guests),
+            guests,
             prepared: prepared.into(),
             shared: shared.into(),
             quick: false,
