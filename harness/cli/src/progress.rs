@@ -3,6 +3,7 @@
 
 use crate::schedule::Planned;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use isobench_core::text::printable;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,13 @@ impl Progress {
 
     /// A step of the preparation.
     pub fn step(&self, what: &str) {
+        let what = printable(what);
         if self.terminal { self.bar.set_message(what.to_string()) } else { eprintln!("{what}") }
     }
 
     /// A line that stays.
     pub fn line(&self, line: &str) {
+        let line = printable(line);
         if self.terminal { self.bar.suspend(|| println!("{line}")) } else { println!("{line}") }
     }
 

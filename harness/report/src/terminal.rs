@@ -12,6 +12,7 @@ use crate::units::{self, Quantity};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell as Field, CellAlignment, Color, ContentArrangement, Table as Grid};
 use isobench_core::run::RunFile;
+use isobench_core::text::{one_line, printable};
 use isobench_core::words::Cell;
 use isobench_stats::{CellSummary, Estimate, Summary, Verdict};
 
@@ -26,15 +27,15 @@ pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) 
     let mut text = String::new();
     let width = width.unwrap_or(WIDTH);
     if let Some(table) = first.filter(|_| run.plan.load.is_some()) {
-        text += &format!("{}, case {}\n{}", table.workload, table.case, load::table(table, color, width));
+        text += &format!("{}\n{}", title(table), load::table(table, color, width));
     } else if let Some(table) = first {
-        text += &format!("{}, case {}\n{}\n", table.workload, table.case, grid(table, color, width));
+        text += &format!("{}\n{}\n", title(table), grid(table, color, width));
         text +=
             "cold start: median, then [95 % interval] or lowest … highest block; memory: PSS of one more instance\n";
     }
     let answer = answer(run, summary, first);
     for line in answer.sentences.iter().chain(&answer.caveats) {
-        text += &format!("\n- {line}");
+        text += &format!("\n- {}", one_line(line));
     }
     text += &errors(summary);
     text.push('\n');
@@ -42,7 +43,12 @@ pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) 
     if let Some(sides) = Compared::sides(run, summary, &|_| true) {
         text += &format!("\nA against B (the table above shows A)\n{}", compare::text(&sides, color, Some(width)));
     }
-    text
+    // With colours the text holds escapes of ours; what others wrote has none left by here either way.
+    if color { text } else { printable(&text).into_owned() }
+}
+
+fn title(table: &Table) -> String {
+    one_line(&format!("{}, case {}", table.workload, table.case))
 }
 
 /// Most error rows that are printed; the page has them all.
@@ -149,7 +155,7 @@ pub fn progress_line(cell: &Cell, cold_start_ns: Option<u64>, warm_ns: Option<u6
     let what = format!("{}/{}", cell.workload, cell.case);
     let line =
         format!("{name:<24} {what:<18} cold {:>8}  warm {:>8}  {}", show(cold_start_ns), show(warm_ns), brief(note));
-    line.trim_end().to_string()
+    printable(line.trim_end()).replace('\n', " ")
 }
 
 /// Most characters of a message in a terminal; the page and `run.json` have it whole.
@@ -157,6 +163,6 @@ const BRIEF: usize = 300;
 
 /// A message on one line.
 fn brief(message: &str) -> String {
-    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = one_line(message);
     if line.chars().count() <= BRIEF { line } else { line.chars().take(BRIEF).chain(['…']).collect() }
 }

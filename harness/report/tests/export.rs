@@ -314,3 +314,62 @@ fn starters_are_in_the_flat_formats_and_have_logs() {
     let log = logs.iter().find(|log| log.name.contains("pooling.wasm") && log.name.ends_with("starts-beside-8.hlog"));
     assert_eq!(intervals(&log.unwrap().text).len(), 3);
 }
+
+/// What a guest, a workload's author or the maker of a run folder may put into text: a title for the terminal, colours, NUL, a
+/// right-to-left override, a second line, markup.
+const HOSTILE: &str = "\u{1b}]0;pwn\u{7}\u{1b}[31m\0\u{202e}\u{2066}\n## new | `x` <script>alert(1)</script>";
+
+/// Markdown without its code, in which nothing is a tag, and without what is escaped.
+fn outside_code(markdown: &str) -> String {
+    let lines = markdown.lines().filter(|line| !line.starts_with("    ")).collect::<Vec<_>>().join("\n");
+    lines.replace("\\<", "").replace("\\`", "").split('`').step_by(2).collect()
+}
+
+#[test]
+fn hostile_text_is_escaped_in_every_format() {
+    let (mut run, records) = fixture::run(1);
+    run.id += HOSTILE;
+    run.command.push(HOSTILE.into());
+    run.machine.cpu += HOSTILE;
+    run.absent[0].reason += HOSTILE;
+    run.stopped_early = Some(HOSTILE.into());
+    for workload in &mut run.workloads {
+        workload.summary += HOSTILE;
+    }
+    for cell in &mut run.cells {
+        cell.faults.iter_mut().for_each(|fault| fault.fault.message = HOSTILE.into());
+        cell.cell.workload += HOSTILE;
+    }
+    let summary = summarise(&run, &records);
+    let options = isobench_report::html::PageOptions {
+        samples_href: "s".into(),
+        run_href: "r".into(),
+        index_href: "i".into(),
+        truncated: None,
+    };
+    let page = isobench_report::html::page(&run, &summary, &options);
+    let texts = [
+        ("csv", export::csv(&run, &summary)),
+        ("md", export::markdown(&run, &summary)),
+        ("github", export::github(&run, &summary)),
+        ("html", page),
+        ("terminal", isobench_report::terminal::table(&run, &summary, false, Some(120))),
+        ("a line", isobench_report::terminal::progress_line(&run.cells[0].cell, None, None, HOSTILE)),
+    ];
+    for (format, text) in &texts {
+        let hostile = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{2069}').contains(&c);
+        let found = text.char_indices().find(|(_, c)| hostile(*c));
+        assert_eq!(found.map(|(at, c)| (c, &text[at.saturating_sub(40)..at])), None, "{format}");
+        assert!(text.contains("u{1b}") && text.contains("u{202e}"), "{format}: it is visible, not gone");
+        // A quoted field of CSV may have lines, and a browser shows a line end as a space.
+        if !["csv", "html"].contains(format) {
+            assert!(!text.contains("\n## new"), "{format}: a message stays one line");
+        }
+        if ["md", "github"].contains(format) {
+            assert!(!outside_code(text).contains("<script>"), "{format}");
+        }
+        assert!(*format != "html" || !text.contains("<script>"));
+    }
+    let coloured = isobench_report::terminal::table(&run, &summary, true, Some(120));
+    assert!(!coloured.contains("\u{1b}]") && !coloured.contains('\u{202e}') && !coloured.contains("\u{1b}[31m\0"));
+}

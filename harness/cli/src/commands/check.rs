@@ -3,6 +3,7 @@
 use crate::progress::Progress;
 use anyhow::{Result, bail};
 use isobench_core::run::{Order, Plan};
+use isobench_core::text::one_line;
 use isobench_core::{CellId, Model, Record};
 use isobench_runner::place::Places;
 use isobench_runner::plan::{self, Filter};
@@ -41,17 +42,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut failed = 0;
     for error in session.broken.iter().filter(|e| about(&folder(e))) {
         failed += 1;
-        progress.line(&format!("✗ {error}"));
+        progress.line(&format!("✗ {}", one_line(&error.to_string())));
     }
     for absent in session.run.absent.iter().filter(|a| !a.what.starts_with("workload ")) {
         // A whole variant that cannot run here says nothing of a guest.
         let of_guest = absent.what.split('/').count() > 2;
         failed += usize::from(of_guest);
-        progress.line(&format!("{} {}: {}", if of_guest { "✗" } else { "–" }, absent.what, absent.reason));
+        progress.line(&format!("{} {}: {}", if of_guest { "✗" } else { "–" }, absent.what, one_line(&absent.reason)));
     }
     for backend in session.run.backends.iter().filter(|b| !b.availability.is_available()) {
         if let isobench_core::Availability::Unavailable { reason, remedy } = &backend.availability {
-            progress.line(&format!("– {} cannot run here: {reason}; to fix: {remedy}", backend.description.backend));
+            let why = one_line(&format!("{reason}; to fix: {remedy}"));
+            progress.line(&format!("– {} cannot run here: {why}", backend.description.backend));
         }
     }
     if session.run.cells.is_empty() && failed == 0 {
@@ -68,7 +70,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             None => progress.line(&format!("✓ {name}")),
             Some(fault) => {
                 failed += 1;
-                progress.line(&format!("✗ {name}: {fault}"));
+                progress.line(&format!("✗ {name}: {}", one_line(&fault.to_string())));
             }
         }
     }

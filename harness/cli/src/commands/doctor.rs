@@ -1,6 +1,7 @@
 //! `isobench doctor`: what can run here, which versions, what is missing and how to get it.
 
 use anyhow::{Result, bail};
+use isobench_core::text::one_line;
 use isobench_core::{Availability, Guest, workload};
 use isobench_runner::place::{self, Places};
 use isobench_runner::reap::StateDir;
@@ -59,10 +60,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             print_backend(&runner.description.backend, &runner.description.model.to_string(), availability);
         }
         for fault in broken.iter().filter_map(|b| b.as_ref().err()) {
-            println!("✗ {fault}");
+            println!("✗ {}", one_line(&fault.to_string()));
         }
         for line in &absent_guests {
-            println!("✗ {line}");
+            println!("✗ {}", one_line(line));
         }
     }
     let available = availabilities.iter().filter(|a| a.is_available()).count();
@@ -78,17 +79,17 @@ fn print_backend(name: &str, model: &str, availability: &Availability) {
         Availability::Available { versions, emulated, notes, absent } => {
             let versions: Vec<String> = versions.iter().map(|(part, version)| format!("{part} {version}")).collect();
             let emulated = if *emulated { " · EMULATED processor" } else { "" };
-            println!("✓ {name} ({model}){emulated}  {}", versions.join(", "));
+            println!("✓ {name} ({model}){emulated}  {}", one_line(&versions.join(", ")));
             for note in notes {
-                println!("    {note}");
+                println!("    {}", one_line(note));
             }
             for (variant, reason) in absent {
-                println!("    ✗ {name}/{variant}  {reason}");
+                println!("    ✗ {name}/{variant}  {}", one_line(reason));
             }
         }
         Availability::Unavailable { reason, remedy } => {
-            println!("✗ {name} ({model})  {reason}");
-            println!("    to fix: {remedy}");
+            println!("✗ {name} ({model})  {}", one_line(reason));
+            println!("    to fix: {}", one_line(remedy));
         }
     }
 }

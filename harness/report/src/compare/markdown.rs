@@ -2,11 +2,12 @@
 
 use super::{Compared, kinds};
 use crate::units::{self, Quantity};
+use isobench_core::text::one_line;
 use isobench_stats::compare::{Measured, Row};
 
 /// The comparison as Markdown: differences in a table, every other row behind a fold.
 pub fn markdown(compared: &Compared) -> String {
-    let mut text = format!("### `{}` against `{}`\n", compared.new.name, compared.base.name);
+    let mut text = format!("### `{}` against `{}`\n", field(&compared.new.name), field(&compared.base.name));
     text.extend(compared.setting.iter().map(|sentence| format!("\n{sentence}\n")));
     text += &format!("\n{}\n", compared.outcome());
     if !compared.differences.is_empty() {
@@ -69,7 +70,7 @@ fn table(compared: &Compared, rows: &[&Row]) -> String {
     text
 }
 
-/// A text that stays in its field: no bar, no line's end, no markup.
+/// Text that stays in its field: no bar, no line end, no tag, no end of a code span, no control character.
 fn field(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;")
+    one_line(text).replace('|', "\\|").replace('<', "&lt;").replace('`', "'")
 }

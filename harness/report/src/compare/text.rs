@@ -4,13 +4,17 @@ use super::{Compared, kinds};
 use crate::terminal::{WIDTH, empty_grid, right_aligned};
 use crate::units::{self, Quantity};
 use comfy_table::{Attribute, Cell as Field, Color};
+use isobench_core::text::one_line;
 use isobench_stats::compare::{Measured, Row, Word};
 
 /// The comparison as text. `color` writes ANSI escapes; `width` is the terminal's, in columns.
 pub fn text(compared: &Compared, color: bool, width: Option<u16>) -> String {
     let mut text = format!(
         "base  {}  {}\nnew   {}  {}\n",
-        compared.base.name, compared.base.about, compared.new.name, compared.new.about
+        one_line(&compared.base.name),
+        one_line(&compared.base.about),
+        one_line(&compared.new.name),
+        one_line(&compared.new.about)
     );
     text.extend(compared.setting.iter().map(|sentence| format!("\n{sentence}\n")));
     text += &environment(compared);
@@ -49,7 +53,13 @@ fn environment(compared: &Compared) -> String {
         if compared.differences.iter().any(|d| d.grave) { " (≠: not comparable)" } else { "" }
     );
     for d in &compared.differences {
-        text += &format!("{} {:widest$}  {} → {}\n", if d.grave { "≠" } else { " " }, d.what, d.base, d.new);
+        text += &format!(
+            "{} {:widest$}  {} → {}\n",
+            if d.grave { "≠" } else { " " },
+            one_line(&d.what),
+            one_line(&d.base),
+            one_line(&d.new)
+        );
     }
     text
 }
@@ -67,7 +77,7 @@ fn list(names: impl Iterator<Item = String>, count: usize) -> String {
     let named: Vec<String> = names.take(NAMED).collect();
     let more = count.saturating_sub(NAMED);
     let more = if more > 0 { format!("; {more} more") } else { String::new() };
-    named.join("; ") + &more
+    one_line(&named.join("; ")) + &more
 }
 
 /// Marks a row that compares two different things.
@@ -90,7 +100,7 @@ fn grid(compared: &Compared, rows: &[&Row], color: bool, width: u16) -> String {
         let interval = row.ratio.and_then(|r| r.interval).map_or_else(String::new, units::ratio_interval);
         let ink = if row.word == Word::Worse { Color::Red } else { Color::Green };
         grid.add_row([
-            Field::new(&row.cell),
+            Field::new(one_line(&row.cell.to_string())),
             Field::new(row.metric),
             Field::new(format!("{}{}", row.said(), mark(compared, row))).fg(ink),
             Field::new(value(&row.base)),

@@ -3,6 +3,7 @@
 use super::numbers::{Number, numbers};
 use isobench_core::run::RunFile;
 use isobench_core::words::Flag;
+use isobench_core::text::printable;
 use isobench_stats::{CellSummary, Spread, Summary, Verdict};
 use serde::Serialize;
 
@@ -46,7 +47,7 @@ pub fn csv(run: &RunFile, summary: &Summary) -> String {
         writer.serialize(line).expect("a row has no nested fields");
     }
     let bytes = writer.into_inner().expect("memory takes every byte");
-    String::from_utf8(bytes).expect("rows are text")
+    printable(&String::from_utf8(bytes).expect("rows are text")).into_owned()
 }
 
 fn lines(run: &RunFile, cell: &CellSummary) -> Vec<Line> {

@@ -4,6 +4,7 @@ use super::markdown::{LEGEND, about, errors, headline, missing, prose, said, tit
 use crate::answer::answer;
 use crate::rows::{Table, tables};
 use isobench_core::run::RunFile;
+use isobench_core::text::one_line;
 use isobench_stats::Summary;
 use maud::html;
 
@@ -27,7 +28,7 @@ pub fn github(run: &RunFile, summary: &Summary) -> String {
     folded.push((format!("The run: {}", run.id), about(run)));
     let mut left_out = Vec::new();
     for (title, part) in folded.into_iter().filter(|(_, part)| !part.is_empty()) {
-        let summary = html! { summary { (title) } }.into_string();
+        let summary = html! { summary { (one_line(&title)) } }.into_string();
         let part = format!("\n<details>{summary}\n\n{part}\n</details>\n");
         if text.len() + part.len() > LIMIT { left_out.push(title) } else { text += &part }
     }
@@ -35,7 +36,7 @@ pub fn github(run: &RunFile, summary: &Summary) -> String {
         text += &format!(
             "\nLeft out, because GitHub shows no summary over 1 MiB: {}. `isobench report {} --format md` has all.\n",
             prose(&brief(&left_out)),
-            run.id
+            one_line(&run.id)
         );
     }
     text

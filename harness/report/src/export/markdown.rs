@@ -6,12 +6,13 @@ use crate::load;
 use crate::rows::{self, Row, Table, tables, verdict_words};
 use crate::units::{self, Quantity};
 use isobench_core::run::RunFile;
+use isobench_core::text::{one_line, printable};
 use isobench_stats::{CellSummary, Estimate, Measure, Spread, Summary, Verdict};
 
 /// A run: the answer, a table for every workload and case, the error rows, who could not run.
 pub fn markdown(run: &RunFile, summary: &Summary) -> String {
     let tables = tables(run, summary);
-    let mut text = format!("# isobench run {}\n\n{}", run.id, said(&answer(run, summary, tables.first())));
+    let mut text = format!("# isobench run {}\n\n{}", literal(&run.id), said(&answer(run, summary, tables.first())));
     for table in &tables {
         text += &format!("\n## {}\n\n{}", title(table), headline(table));
     }
@@ -51,7 +52,7 @@ fn under_load(table: &Table) -> String {
         note => format!("{} ({note})", field.value),
     };
     let line = |row: &Row, fields: &[load::Field]| {
-        let name = [with_side(row.name(), row.cell), row.guest_on_engine()].into_iter();
+        let name = [literal(&with_side(row.name(), row.cell)), literal(&row.guest_on_engine())].into_iter();
         name.chain(fields.iter().map(shown)).chain([verdict_words(row.cell).join(" ")]).collect()
     };
     let shown = |rows: &[(Row, Vec<load::Field>)]| {
@@ -72,8 +73,8 @@ pub(super) fn headline(table: &Table) -> String {
         let starts = row.cell.cold_start.as_ref().map(|starts| &starts.total);
         let calls = row.cell.warm_call.as_ref().map(|warm| &warm.tail);
         vec![
-            with_side(row.name(), row.cell),
-            row.guest_on_engine(),
+            literal(&with_side(row.name(), row.cell)),
+            literal(&row.guest_on_engine()),
             shown(Quantity::Time, row.cold_start()),
             p99(starts),
             shown(Quantity::Time, row.warm_call()),
@@ -102,11 +103,11 @@ pub(super) fn errors(summary: &Summary) -> String {
         let Verdict::Error { faults } = &cell.verdict else { continue };
         for fault in faults {
             rows.push(vec![
-                format!("`{}`", with_side(cell.cell.to_string(), cell)),
+                code(&with_side(cell.cell.to_string(), cell)),
                 fault.fault.kind.to_string(),
                 fault.experiment.to_string().replace('_', " "),
                 fault.blocks.to_string(),
-                prose(&fault.fault.message),
+                literal(&fault.fault.message),
             ]);
         }
     }
@@ -118,27 +119,28 @@ pub(super) fn missing(run: &RunFile) -> String {
     let missing = rows::missing(run).into_iter().map(|gone| {
         let remedy =
             if gone.remedy.is_empty() { String::new() } else { format!(" To have it: {}", prose(gone.remedy)) };
-        format!("- `{}` ({}): {}.{remedy}\n", gone.backend, gone.model, prose(gone.reason.trim_end_matches('.')))
+        format!("- {} ({}): {}.{remedy}\n", code(gone.backend), gone.model, prose(gone.reason.trim_end_matches('.')))
     });
-    let absent = rows::absent(run).into_iter().map(|pair| format!("- `{}`: {}\n", pair.what, prose(&pair.reason)));
+    let absent =
+        rows::absent(run).into_iter().map(|pair| format!("- {}: {}\n", code(&pair.what), literal(&pair.reason)));
     missing.chain(absent).collect()
 }
 
 /// When, where and by which command.
 pub(super) fn about(run: &RunFile) -> String {
     let machine = &run.machine;
-    let hypervisor = machine.hypervisor.as_ref().map_or_else(String::new, |name| format!(", under {name}"));
+    let hypervisor = machine.hypervisor.as_ref().map_or_else(String::new, |name| format!(", under {}", literal(name)));
     format!(
         "{}, isobench {}. {}, {} cores, {}, {}, kernel {}{hypervisor}, cgroup {}.\n\n    {}\n",
         units::date(run.started_unix_ms),
-        run.isobench,
+        literal(&run.isobench),
         prose(&machine.cpu),
         machine.cores,
         units::bytes(machine.memory_bytes as f64),
         prose(&machine.os),
         prose(&machine.kernel),
-        machine.cgroup,
-        run.command.join(" ").replace('\n', " "),
+        literal(&machine.cgroup),
+        one_line(&run.command.join(" ")),
     )
 }
 
@@ -166,8 +168,8 @@ fn p99(measure: Option<&Measure>) -> String {
 
 /// A table; the columns in `numbers` are aligned to the right.
 fn grid(heads: &[&str], numbers: std::ops::Range<usize>, rows: &[Vec<String>]) -> String {
-    let one_line = |field: &str| field.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|field| one_line(field)).collect()).collect();
+    let in_field = |field: &String| one_line(field).replace('|', "\\|");
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(in_field).collect()).collect();
     let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).chain([heads[i].len(), 3]).max().unwrap_or(3);
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let line = |fields: Vec<String>| format!("| {} |\n", fields.join(" | "));
@@ -187,23 +189,34 @@ fn grid(heads: &[&str], numbers: std::ops::Range<usize>, rows: &[Vec<String>]) -
     text
 }
 
+/// A name as code: a backtick in it would end that.
+fn code(name: &str) -> String {
+    format!("`{}`", one_line(name).replace('`', "'"))
+}
+
+/// Text that is not ours, such as a guest's message: nothing in it is markup, backticks included.
+fn literal(text: &str) -> String {
+    plain(&one_line(text)).replace('`', "\\`")
+}
+
+fn plain(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' | '*' | '<' | '>' | '[' | ']' | '&' | '#' | '~' => escaped.extend(['\\', c]),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// Text in which names stand in backticks and nothing else is markup.
 pub(super) fn prose(text: &str) -> String {
+    let text = printable(text).replace(['\n', '\r'], " ");
     let parts: Vec<&str> = text.split('`').collect();
     // Without a partner the last backtick would open a code span over whatever follows.
     let paired = parts.len() % 2 == 1;
-    let plain = |part: &str| {
-        let mut escaped = String::new();
-        for c in part.chars() {
-            match c {
-                '\n' | '\r' => escaped.push(' '),
-                '\\' | '*' | '<' | '>' | '[' | ']' | '&' | '#' | '~' => escaped.extend(['\\', c]),
-                c => escaped.push(c),
-            }
-        }
-        escaped
-    };
-    let part = |(i, part): (usize, &&str)| if paired && i % 2 == 1 { part.replace('\n', " ") } else { plain(part) };
+    let part = |(i, part): (usize, &&str)| if paired && i % 2 == 1 { (*part).to_string() } else { plain(part) };
     parts.iter().enumerate().map(part).collect::<Vec<_>>().join(if paired { "`" } else { "\\`" })
 }
 

@@ -19,6 +19,7 @@ pub use index::{IndexEntry, index};
 pub use matrix::matrix_page;
 pub use page::{PageOptions, page};
 
+use isobench_core::text::printable;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// The frame that every page shares.
@@ -36,11 +37,14 @@ fn document(title: &str, body: &Markup) -> String {
             body { (body) }
         }
     };
-    markup.into_string()
+    printable(&markup.into_string()).into_owned()
 }
 
-/// Text in which names stand in backticks.
+/// Text in which names stand in backticks. Where one has no partner they are somebody's quotation marks, and no names.
 fn prose(text: &str) -> Markup {
+    if text.matches('`').count() % 2 == 1 {
+        return html! { (unbroken(text)) };
+    }
     html! {
         @for (i, part) in text.split('`').enumerate() {
             @if i % 2 == 1 { code { (part) } } @else { (unbroken(part)) }

@@ -6,6 +6,7 @@ use crate::rows::{self, Row, Table, verdict_words};
 use crate::units::{self, Quantity};
 use comfy_table::Attribute;
 use isobench_core::record::{BURST, Bound, BoundBy, Record, StartMode};
+use isobench_core::text::one_line;
 use isobench_core::words::Cell;
 
 /// The table, and a line on how to read it.
@@ -32,8 +33,8 @@ fn grid_of(heads: &[&str], rows: &[(Row, Vec<load::Field>)], color: bool, width:
 
 /// One line for a cell that a visit under load has just ended for: how far it went.
 pub fn load_line(cell: &Cell, records: &[Record]) -> String {
-    let name = format!("{} {}", cell.row(), cell.guest_on_engine());
-    let what = format!("{}/{}", cell.workload, cell.case);
+    let name = one_line(&format!("{} {}", cell.row(), cell.guest_on_engine()));
+    let what = one_line(&format!("{}/{}", cell.workload, cell.case));
     let loads = || records.iter().filter_map(|r| if let Record::Load(load) = r { Some(load) } else { None });
     let rate = |mhz: u64| Quantity::Rate.show(mhz as f64 / 1e3);
     let ends = loads().map(|l| l.rate_mhz).min().zip(loads().map(|l| l.rate_mhz).max());

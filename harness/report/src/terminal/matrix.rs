@@ -5,6 +5,7 @@ use crate::matrix::{self, METRICS, Matrix};
 use crate::units::Quantity;
 use comfy_table::{Attribute, ColumnConstraint};
 use isobench_core::run::RunFile;
+use isobench_core::text::one_line;
 use isobench_stats::Summary;
 
 /// The matrix as text; empty for a run that is none.
@@ -13,13 +14,14 @@ pub(super) fn table(run: &RunFile, summary: &Summary, color: bool, width: u16) -
     let Some(matrix) = matrices.first() else { return String::new() };
     let mut grid = empty_grid(color, width);
     let heads = matrix.columns.iter().map(|column| match &column.engine {
-        Some(engine) => format!("{}\n{engine}", column.guest),
+        Some(engine) => format!("{}\n{}", column.guest, one_line(engine)),
         None => column.guest.to_string(),
     });
     let heads = std::iter::once("boundary".to_string()).chain(heads);
     grid.set_header(heads.map(|head| Field::new(head).add_attribute(Attribute::Bold)));
     for (i, row) in matrix.rows.iter().enumerate() {
-        let name = if row.emulated { format!("{}\nemulated", row.name) } else { row.name.clone() };
+        let name = one_line(&row.name);
+        let name = if row.emulated { format!("{name}\nemulated") } else { name };
         let places = (0..matrix.columns.len()).map(|column| place(matrix, i, column));
         grid.add_row(std::iter::once(name).chain(places));
     }
@@ -29,15 +31,15 @@ pub(super) fn table(run: &RunFile, summary: &Summary, color: bool, width: u16) -
     }
     let mut text = format!(
         "\nBoundaries × engines: {}, case {}\n{}\nabove each other: cold start, warm call, PSS of one more instance\n",
-        matrix.workload,
-        matrix.case,
+        one_line(matrix.workload),
+        one_line(matrix.case),
         grid.trim_fmt()
     );
     for reason in reasons(matrix) {
-        text += &format!("no numbers: {reason}\n");
+        text += &format!("no numbers: {}\n", one_line(&reason));
     }
     for sentence in matrix::sentences(matrix) {
-        text += &format!("\n- {sentence}");
+        text += &format!("\n- {}", one_line(&sentence));
     }
     text + "\n"
 }
