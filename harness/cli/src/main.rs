@@ -6,6 +6,7 @@ mod progress;
 mod schedule;
 
 use clap::{Parser, Subcommand};
+use isobench_core::text::printable;
 use isobench_runner::client::INTERRUPTED;
 use isobench_runner::place::Places;
 use std::io::IsTerminal;
@@ -21,7 +22,8 @@ Examples:
   isobench run --rate sweep --burst     echo under load: latency against rate, and many requests at once
   isobench check my-workload            every case of one workload once on every guest, verified
   isobench report                       write the newest run's report again
-  isobench report --format csv          its numbers; or md, json, github, bencher, hdr
+  isobench runs                         the runs there are, newest first
+  isobench report latest~1 --format csv a run's numbers; or md, json, github, bencher, hdr
   isobench compare BASE NEW --fail-on 5 two runs; fail if anything is over 5 % worse than its noise allows
   isobench export cloud-run echo        a unit to deploy on a function platform, for `run --target`
   isobench clean                        reap whatever a killed run left
@@ -47,6 +49,7 @@ enum Command {
     List(commands::list::Args),
     Check(commands::check::Args),
     Run(Box<commands::run::Args>),
+    Runs(commands::runs::Args),
     Report(commands::report::Args),
     Compare(commands::compare::Args),
     Export(commands::export::Args),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::List(args) => commands::list::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Run(args) => commands::run::run(&args),
+        Command::Runs(args) => commands::runs::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Export(args) => commands::export::run(&args),
@@ -82,7 +86,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(_) if interrupted => ExitCode::from(130),
         Err(error) => {
-            eprintln!("isobench: {error:#}");
+            eprintln!("isobench: {}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

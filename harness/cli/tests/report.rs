@@ -119,6 +119,76 @@ fn an_empty_file_is_an_error_in_every_format() {
     }
 }
 
+/// Runs isobench where there is no checkout, and with `home` as the user's home.
+fn elsewhere(home: Option<&str>, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isobench"));
+    command.args(args).current_dir("/");
+    for variable in ["ISOBENCH_ROOT", "ISOBENCH_CACHE", "ISOBENCH_STATE", "XDG_CACHE_HOME", "HOME"] {
+        command.env_remove(variable);
+    }
+    if let Some(home) = home {
+        command.env("HOME", home);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn what_only_reads_works_outside_a_checkout_and_without_a_home_that_can_be_written() {
+    let results = repository().join("results");
+    let reference = results.join("reference");
+    let (results, reference) = (results.to_str().unwrap(), reference.to_str().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    for home in [None, Some("/proc/nowhere")] {
+        let works: [&[&str]; 5] = [
+            &["report", reference, "--format", "md"],
+            &["report", reference, "--out", out],
+            &["compare", reference, reference],
+            &["runs", results],
+            &["schema", "run"],
+        ];
+        for args in works {
+            let output = elsewhere(home, args);
+            assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+            assert!(!output.stdout.is_empty(), "{args:?}");
+        }
+    }
+    let refused = elsewhere(None, &["report", "latest"]);
+    let said = text(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("name a run by the path") && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+#[test]
+fn runs_are_listed_and_named_by_a_prefix() {
+    let dir = tempfile::tempdir().unwrap();
+    for id in ["20261129-101500-000", "20261130-101500-000"] {
+        let run = dir.path().join("results").join(id);
+        std::fs::create_dir_all(&run).unwrap();
+        for file in ["run.json", "samples.jsonl"] {
+            std::fs::copy(repository().join("results/reference").join(file), run.join(file)).unwrap();
+        }
+    }
+    std::fs::create_dir_all(dir.path().join("results/broken")).unwrap();
+    std::fs::write(dir.path().join("results/broken/run.json"), "{").unwrap();
+    let isobench = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isobench"));
+        command.args(args).env("ISOBENCH_ROOT", dir.path()).output().unwrap()
+    };
+    let listed = isobench(&["runs"]);
+    let lines: Vec<&str> = text(&listed.stdout).lines().collect();
+    assert!(lines[0].starts_with("20261130-") && lines[1].starts_with("20261129-"), "{lines:?}");
+    assert!(lines[0].contains("complete") && lines[0].contains("cells") && lines[0].contains("isobench"), "{lines:?}");
+    assert!(lines[2].starts_with("broken") && lines[2].contains("unreadable"), "{lines:?}");
+    let page = isobench(&["report", "latest~1"]);
+    assert!(text(&page.stdout).ends_with("reports/20261129-101500-000/index.html\n"), "{page:?}");
+    assert!(isobench(&["compare", "20261129", "latest"]).status.success());
+    let unknown = isobench(&["report", "nosuch"]);
+    assert!(text(&unknown.stderr).contains("the newest are 20261130-101500-000"), "{unknown:?}");
+}
+
 #[test]
 fn schemas_are_printed() {
     for (file, title) in [("run", "isobench run.json"), ("sample", "isobench sample line")] {

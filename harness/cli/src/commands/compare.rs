@@ -4,10 +4,10 @@ use super::found;
 use anyhow::{Context, Result, bail};
 use isobench_core::Cell;
 use isobench_core::store::RunDir;
+use isobench_core::text::printable;
 use isobench_report::Report;
 use isobench_report::compare::{self, Compared, Gate, Incomparable};
 use isobench_report::html::compare_page;
-use isobench_runner::place::Places;
 use isobench_runner::plan::Filter;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ const UNTESTED: u8 = 6;
 /// 5 refused, because no comparable row is left; 6 the gate of --fail-on tested no row, for want of blocks.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A run's id, or the path of its folder
+    /// A run's id or the beginning of it, `latest`, `latest~1`, or the path of its folder
     base: String,
     /// The run to hold against it; without one, BASE is a run of --ab and its sides are compared
     new: Option<String>,
@@ -55,11 +55,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let places = Places::find()?;
     let filter = Filter { only: args.only.clone(), skip: args.skip.clone(), ..Filter::default() };
     let wanted = |cell: &Cell| filter.wants(&cell.to_string());
     let read = |run: &str| -> Result<Report> {
-        let dir = found::run(&places, Some(run))?;
+        let dir = found::run(Some(run))?;
         isobench_report::read(&RunDir::new(&dir)).with_context(|| format!("reading {}", dir.display()))
     };
     let base = read(&args.base)?;
@@ -75,7 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         },
     };
     if let Some(refusal) = compared.refusal() {
-        eprintln!("isobench: {refusal}");
+        eprintln!("isobench: {}", printable(&refusal));
         return Ok(ExitCode::from(REFUSED));
     }
     if !compared.has_rows() {

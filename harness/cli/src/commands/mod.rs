@@ -9,8 +9,10 @@ mod found;
 pub mod list;
 pub mod report;
 pub mod run;
+pub mod runs;
 pub mod schema;
 
+use isobench_core::text::printable;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -31,6 +33,11 @@ pub fn command_line() -> Vec<String> {
 /// A finite number, with or without a percent sign behind it.
 fn percent(text: &str) -> Option<f64> {
     text.trim_end_matches('%').trim().parse().ok().filter(|percent: &f64| percent.is_finite())
+}
+
+/// Prints a line of text that may hold what guests, compilers or daemons said.
+pub fn say(line: &str) -> io::Result<()> {
+    print(&format!("{}\n", printable(line)))
 }
 
 /// Prints `text`. A reader that has seen enough (`isobench report --format csv | head`) is no error.

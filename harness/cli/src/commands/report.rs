@@ -4,14 +4,13 @@ use super::found;
 use anyhow::{Context, Result, bail};
 use isobench_core::store::RunDir;
 use isobench_report::{Report, export};
-use isobench_runner::place::Places;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Write a run's HTML report again, or its numbers in another format; of the newest run where none is named
 #[derive(clap::Args)]
 pub struct Args {
-    /// A run's id, or the path of its folder
+    /// A run's id or the beginning of it, `latest`, `latest~1`, or the path of its folder
     run: Option<String>,
     /// What to write
     #[arg(long, value_enum, default_value_t = Format::Html)]
@@ -46,14 +45,13 @@ enum Format {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let places = Places::find()?;
-    let path = found::run(&places, args.run.as_deref())?;
+    let path = found::run(args.run.as_deref())?;
     let read = if args.partial { isobench_report::read_partial } else { isobench_report::read };
     let report = read(&RunDir::new(&path)).with_context(|| of(&path))?;
     remark(&report.summary.incomplete);
     let written: fn(&Report) -> String = match args.format {
-        Format::Html => return page(args, &places, &report, &path),
-        Format::Hdr => return hdr_logs(args, &places, &path),
+        Format::Html => return page(args, &report, &path),
+        Format::Hdr => return hdr_logs(args, &path),
         Format::Csv => |report| export::csv(&report.run, &report.summary),
         Format::Md => |report| export::markdown(&report.run, &report.summary),
         Format::Json => |report| export::json(&report.run, &report.summary, report.completeness.truncated),
@@ -73,15 +71,18 @@ fn of(path: &Path) -> String {
 }
 
 /// The folder of reports that belongs to a run's folder: where `isobench run --out` put the first one.
-fn beside(places: &Places, run: &Path) -> PathBuf {
+fn beside(run: &Path) -> Result<PathBuf> {
     let results = run.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "results"));
-    results.map_or_else(|| places.reports(), |results| results.with_file_name("reports"))
+    match results {
+        Some(results) => Ok(results.with_file_name("reports")),
+        None => found::reports().context("name the folder to write to with --out"),
+    }
 }
 
-fn page(args: &Args, places: &Places, report: &Report, path: &Path) -> Result<ExitCode> {
-    let folder = args.out.clone().unwrap_or_else(|| beside(places, path));
+fn page(args: &Args, report: &Report, path: &Path) -> Result<ExitCode> {
+    let folder = args.out.clone().map_or_else(|| beside(path), Ok)?;
     let page = isobench_report::write(report, &RunDir::new(path), &folder).with_context(|| of(path))?;
-    println!("{}", page.display());
+    super::say(&page.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,15 +92,15 @@ fn bencher(report: &Report) -> String {
     bencher.json
 }
 
-fn hdr_logs(args: &Args, places: &Places, path: &Path) -> Result<ExitCode> {
+fn hdr_logs(args: &Args, path: &Path) -> Result<ExitCode> {
     let name = path.file_name().unwrap_or_default();
-    let folder = args.out.clone().unwrap_or_else(|| beside(places, path).join(name).join("hdr"));
+    let folder = args.out.clone().map_or_else(|| Ok(beside(path)?.join(name).join("hdr")), anyhow::Ok)?;
     let (files, left_out) = isobench_report::write_hdr_logs(&RunDir::new(path), &folder).with_context(|| of(path))?;
     remark(&left_out);
     if files.is_empty() {
         bail!("{} has no throughput to write logs of", path.display());
     }
-    println!("{} logs in {}", files.len(), folder.display());
+    super::say(&format!("{} logs in {}", files.len(), folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
