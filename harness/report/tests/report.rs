@@ -5,7 +5,7 @@ mod fixture;
 use isobench_core::record::Record;
 use isobench_core::run::{Order, RunFile};
 use isobench_core::store::RunDir;
-use isobench_core::words::Flag;
+use isobench_core::words::{Experiment, Flag};
 use isobench_report::html::{IndexEntry, PageOptions, index, page};
 use isobench_stats::summary::Flagged;
 use isobench_stats::{Accumulator, Summary, Verdict};
@@ -103,17 +103,71 @@ fn the_first_sentence_answers_with_one_workload_and_one_guest() {
     let (run, records) = fixture::run(1);
     let html = rendered(&run, records);
     let lead = text(all(&html, ".answer p.lead")[0]);
-    assert!(lead.starts_with("With the same Wasm module, a Wasm instance answers its first echo in 4."), "{lead}");
+    let start = "With the same Wasm module and code prepared, a Wasm instance ( wasmtime/pooling ) answers its first echo in 4.";
+    assert!(lead.starts_with(start), "{lead}");
     assert!(
-        lead.contains("times sooner than a V8 isolate") && lead.contains("and ") && lead.contains("a container"),
+        lead.contains("times sooner than a process ( process/spawn ,")
+            && lead.contains("and ")
+            && lead.contains("a container ( docker/runc ,"),
         "{lead}"
     );
+    assert!(!lead.contains("V8 isolate"), "V8 compiled inside the clock: {lead}");
     assert!(!lead.contains("microVM"), "an emulated row is in no ratio: {lead}");
     assert!(lead.contains("KiB") && lead.contains("calls a second"), "{lead}");
     let caveats = text(all(&html, ".caveats")[0]);
     assert!(caveats.contains("qemu/boot ran on an emulated processor"), "{caveats}");
     assert!(caveats.contains("firecracker") && caveats.contains("/dev/kvm"), "{caveats}");
     assert!(caveats.contains("1 of 72 cells failed"), "{caveats}");
+}
+
+#[test]
+fn the_workload_that_was_to_be_measured_in_full_leads() {
+    let (mut run, records) = fixture::run(1);
+    for entry in &mut run.cells {
+        entry.experiments = match entry.cell.workload.as_str() {
+            "render" => Experiment::STANDARD.to_vec(),
+            _ => vec![Experiment::ColdStart, Experiment::WarmCall],
+        };
+    }
+    let html = rendered(&run, records);
+    let lead = text(all(&html, ".answer p.lead")[0]);
+    assert!(lead.contains("answers its first render in"), "{lead}");
+    assert!(text(all(&html, "table.headline thead th")[0]).contains("render (small)"));
+}
+
+#[test]
+fn a_page_links_to_the_sections_that_it_has_in_their_order() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    let names: Vec<String> = all(&html, "nav a").into_iter().map(text).collect();
+    let order = "Cold start, Phases, Distribution, Memory, Throughput, All cells, Noise floor, Errors, Method, Machine, Backends, This run";
+    assert_eq!(names.join(", "), order);
+    let places: Vec<usize> = all(&html, "[id]")
+        .iter()
+        .filter_map(|section| {
+            names
+                .iter()
+                .zip(all(&html, "nav a"))
+                .position(|(_, a)| a.attr("href") == Some(&format!("#{}", section.attr("id").unwrap())))
+        })
+        .collect();
+    assert!(places.is_sorted() && places.len() == names.len(), "{places:?}");
+    let (run, records) = fixture::load::run();
+    let names: Vec<String> = all(&rendered(&run, records), "nav a").into_iter().map(text).collect();
+    assert_eq!(names.join(", "), "Load, Method, Machine, Backends, This run");
+}
+
+#[test]
+fn what_scrolls_can_be_reached_by_keyboard_and_has_a_name() {
+    let (run, records) = fixture::run(1);
+    let html = rendered(&run, records);
+    let regions = all(&html, ".scroll, pre");
+    assert!(!regions.is_empty());
+    for region in regions {
+        assert_eq!((region.attr("tabindex"), region.attr("role")), (Some("0"), Some("region")));
+        assert!(region.attr("aria-label").is_some_and(|label| !label.is_empty()));
+    }
+    assert!(all(&html, "th").into_iter().all(|head| !text(head).is_empty()));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{page::PageOptions, prose};
 use crate::units;
 use isobench_core::Availability;
 use isobench_core::run::{BackendEntry, Machine, Order, RunFile};
+use isobench_core::text::one_line;
 use isobench_stats::{Summary, noise, settle, spread};
 use maud::{Markup, html};
 
@@ -79,7 +80,7 @@ fn versions(backends: &[BackendEntry]) -> Markup {
     html! {
         h2 id="versions" { "Backends" }
         p.read { "Preparation happens once a run, engine initialisation included, and is part of no cold start." }
-        div.scroll { table {
+        div.scroll tabindex="0" role="region" aria-label="Backends" { table {
             thead { tr { th { "Backend" } th { "Model" } th.n { "Preparation" } th { "Versions" } th { "What instances share" } } }
             tbody { @for entry in backends.iter().filter(|b| !b.description.hidden) {
                 tr {
@@ -107,7 +108,7 @@ fn this_run(run: &RunFile, summary: &Summary, options: &PageOptions) -> Markup {
     let took = run.ended_unix_ms.map(|end| units::time((end.saturating_sub(run.started_unix_ms)) as f64 * 1e6));
     html! {
         h2 id="run" { "This run" }
-        pre { (run.command.join(" ")) }
+        pre tabindex="0" role="region" aria-label="The command" { (one_line(&run.command.join(" "))) }
         dl {
             dt { "Started" } dd { (units::date(run.started_unix_ms)) @if let Some(took) = took { ", took " (took) } }
             dt { "Seed" } dd { (run.plan.seed) }
@@ -128,7 +129,7 @@ fn this_run(run: &RunFile, summary: &Summary, options: &PageOptions) -> Markup {
         @if !run.workloads.is_empty() {
             details {
                 summary { "Workloads and the artifacts that ran" }
-                div.scroll { table {
+                div.scroll tabindex="0" role="region" aria-label="Workloads and artifacts" { table {
                     thead { tr { th { "Workload" } th { "What it does" } th { "SHA-256 of each guest" } } }
                     tbody { @for workload in &run.workloads { tr {
                         th { (workload.name) } td.text { (workload.summary) }

@@ -68,8 +68,8 @@ fn environment(compared: &Compared) -> Markup {
         @if compared.differences.is_empty() {
             p { "Nothing that isobench records of " (around) "." }
         } @else {
-            div.scroll { table.environment {
-                thead { tr { th { "" } th { "Base" } th { "New" } } }
+            div.scroll tabindex="0" role="region" aria-label="What differs" { table.environment {
+                thead { tr { th { "What differs" } th { "Base" } th { "New" } } }
                 tbody { @for d in &compared.differences { tr {
                     th { (d.what) @if d.grave { " " span.tag.bad { "≠ not comparable" } } }
                     td { (d.base) } td { (d.new) }

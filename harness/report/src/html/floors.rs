@@ -19,14 +19,14 @@ pub fn section(run: &Summary) -> Markup {
             "Some cells were measured twice, as if they were two things. What those pairs differ by is noise: a difference no larger than that is never called one."
         }
         p { (prose(&floor_sentence(&floors))) }
-        (table(&floors))
+        (folded(&floors))
         @if !cells.is_empty() {
             details {
                 summary { "The smallest difference that each row could have shown" }
                 p.read {
                     "Against a run with as many blocks that scatter as much, in four of five comparisons, the row looked at alone; from " (TEST_BLOCKS) " blocks up."
                 }
-                div.scroll { table.detectable {
+                div.scroll tabindex="0" role="region" aria-label="Smallest detectable differences" { table.detectable {
                     thead { tr { th { "Cell" } @for metric in Metric::ALL { th.n { (metric) } } } }
                     tbody { @for cell in cells { tr {
                         th { (cell.cell) }
@@ -55,7 +55,15 @@ pub fn pairs(floors: &[Floor]) -> Markup {
         @if !floors.is_empty() {
             h2 id="floor" { "Noise floor" }
             p.read { "Cells that were measured twice within one run, as if they were two things: what they differ by is noise." }
-            (table(floors))
+            (folded(floors))
+        }
+    }
+}
+
+fn folded(floors: &[Floor]) -> Markup {
+    html! {
+        @if !floors.is_empty() {
+            details { summary { "Every pair in numbers: " (floors.len()) } (table(floors)) }
         }
     }
 }
@@ -63,8 +71,7 @@ pub fn pairs(floors: &[Floor]) -> Markup {
 fn table(floors: &[Floor]) -> Markup {
     let of_runs = floors.iter().any(|floor| floor.of.is_some());
     html! {
-        @if !floors.is_empty() {
-            div.scroll { table.floors {
+        div.scroll tabindex="0" role="region" aria-label="Cells measured twice" { table.floors {
                 thead { tr {
                     th { "Measured twice" } @if of_runs { th { "Run" } } th { "Metric" }
                     th.n { "Ratio" small { "second over first" } } th.n { "95 % interval" }
@@ -80,6 +87,5 @@ fn table(floors: &[Floor]) -> Markup {
                     td.n { (floor.sensitivity.map_or_else(|| "–".into(), |s| units::percent(s.detectable()))) }
                 } } }
             } }
-        }
     }
 }

@@ -27,7 +27,7 @@ pub fn index(entries: &[IndexEntry]) -> String {
             p.meta { "One row for every folder under " code { "results/" } ", newest first. Runs of different machines are not comparable by their times." }
             @if entries.is_empty() { p { "No run yet: " code { "make bench" } " makes one." } }
             @else {
-                div.scroll { table {
+                div.scroll tabindex="0" role="region" aria-label="All runs" { table {
                     thead { tr { th { "Run" } th { "Started" } th { "Machine" } th { "Cells" } th { "Command" } } }
                     tbody { @for entry in entries { (row(entry)) } }
                 } }

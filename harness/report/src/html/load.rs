@@ -18,7 +18,7 @@ pub fn headline(table: &Table) -> Markup {
     let starters = crate::starts::measured(table);
     let columns = 3 + policies.len() + 2 * usize::from(common.is_some()) + usize::from(density) + usize::from(starters);
     html! {
-        div.scroll { table.headline {
+        div.scroll tabindex="0" role="region" aria-label="Results under load" { table.headline {
             thead { tr {
                 th { "Boundary" small { (table.workload) " (" (table.case) ")" } }
                 th.wide { "Guest" } th.wide { "Verdict" }
@@ -100,12 +100,12 @@ fn open_loop(table: &Table) -> Markup {
             p.read {
                 "Requests arrive by chance at a set mean rate, whatever became of those before. Latency counts from when a request should have been sent, so waiting for a busy instance is in it."
                 br;
-                "A line that turns up has run out of instances or processors; one that turns back answers less for being asked more. Ringed: the highest rate that holds. Dashed is emulated."
+                "A line that turns up has run out of instances or processors. The label names another quantile where there were too few requests for a p99. Ringed: the highest rate that holds. Dashed is emulated."
             }
             @for (guest, plot) in curves { h3 { (guest) " guest" } (plot) }
             details {
                 summary { "Every rate in numbers" }
-                div.scroll { table {
+                div.scroll tabindex="0" role="region" aria-label=(format!("Every rate of {} ({})", table.workload, table.case)) { table {
                     thead { tr {
                         th { "Boundary" } th { "Guest" } th { "Policy" } th.n { "Offered" } th.n { "Answered" }
                         th.n { "Latency" small { "p50" } } th.n { "p90" } th.n { "p99" } th.n { "p99.9" }
@@ -164,7 +164,7 @@ fn densities(table: &Table) -> Markup {
                 "Flat is good: another tenant costs no more than the first. The name says how many there were and what bound it. Dashed is emulated."
             }
             (plot)
-            div.scroll { table {
+            div.scroll tabindex="0" role="region" aria-label=(format!("Bursts of {} ({})", table.workload, table.case)) { table {
                 thead { tr {
                     th { "Boundary" } th { "Guest" } th.n { "Instances" small { "live" } } th { "What bound it" }
                     th.n { "Start" small { "first" } } th.n { "Start" small { "last step" } }
@@ -194,7 +194,7 @@ pub fn bounds<'a>(
     html! {
         details {
             summary { "How far each went, and what ended it" }
-            div.scroll { table {
+            div.scroll tabindex="0" role="region" aria-label=(format!("Density of {} ({})", table.workload, table.case)) { table {
                 thead { tr {
                     th { "Boundary" } th { "Guest" } th.n { (what) small { "at once" } } th { "What bound it" }
                 } }

@@ -88,7 +88,7 @@ fn over_engines(matrix: &Matrix) -> Markup {
         }
     };
     html! {
-        div.scroll { table.adds {
+        div.scroll tabindex="0" role="region" aria-label=(format!("What each boundary adds to {} ({})", matrix.workload, matrix.case)) { table.adds {
             thead { tr {
                 th { "The boundary alone adds" small { (matrix.workload) " (" (matrix.case) ")" } }
                 @for metric in METRICS { th.n { (title(metric)) } }
@@ -115,7 +115,7 @@ fn range(matrix: &Matrix, added: Option<Added>, metric: Metric) -> Markup {
     let Some(added) = added else { return html! { td.n.none { "–" small { "not measured on both sides" } } } };
     let column = |at: usize| matrix.columns[at].title();
     html! { td.n {
-        b { (matrix::range(metric, &added)) }
+        b.below[added.least.1.value < 0.0] title=[below(added.least.1)] { (matrix::range(metric, &added)) }
         small {
             @if added.least.0 == added.most.0 { "with " (column(added.least.0)) ", the one engine measured" }
             @else if added.changes { "least with " (column(added.least.0)) ", most with " (column(added.most.0)) }
@@ -171,21 +171,21 @@ fn tables(matrix: &Matrix) -> Markup {
     html! {
         @for metric in METRICS {
             h3 { (title(metric)) }
-            (table(matrix, |row, column| place(matrix, row, column, metric)))
+            (table(matrix, title(metric), |row, column| place(matrix, row, column, metric)))
         }
         @if matrix.columns.iter().any(|column| column.engine.is_some() && !column.usual()) {
             details {
                 summary { "What the engine makes: ratios to the guest's usual engine behind the same boundary" }
                 @for metric in METRICS {
                     h3 { (title(metric)) }
-                    (table(matrix, |row, column| of_usual(matrix, row, column, metric)))
+                    (table(matrix, &format!("{}, ratios", title(metric)), |row, column| of_usual(matrix, row, column, metric)))
                 }
             }
         }
     }
 }
 
-fn table(matrix: &Matrix, place: impl Fn(usize, usize) -> Markup) -> Markup {
+fn table(matrix: &Matrix, what: &str, place: impl Fn(usize, usize) -> Markup) -> Markup {
     let row = |row: usize| {
         let boundary = &matrix.rows[row];
         html! {
@@ -196,7 +196,7 @@ fn table(matrix: &Matrix, place: impl Fn(usize, usize) -> Markup) -> Markup {
         }
     };
     html! {
-        div.scroll { table.matrix {
+        div.scroll tabindex="0" role="region" aria-label=(format!("{what} of {} ({})", matrix.workload, matrix.case)) { table.matrix {
             thead { tr {
                 th { "Boundary" }
                 @for column in &matrix.columns {
@@ -229,12 +229,18 @@ fn place(matrix: &Matrix, row: usize, column: usize, metric: Metric) -> Markup {
             b { (quantity.estimate(value)) }
             @if let Some(spread) = quantity.spread(value) { small { (spread) } }
             @if let Some(added) = matrix.added(row, column, metric) {
-                span.adds { (quantity.difference(added)) }
+                span.adds.below[added.value < 0.0] title=[below(added)] { (quantity.difference(added)) }
                 @if let Some(spread) = quantity.spread(added) { small { (spread) } }
             }
             @for flag in matrix::flags(cell) { span.tag.warn { (flag) } }
         }
     }
+}
+
+/// Why what a boundary adds is below zero: it is in fainter ink, because no boundary makes anything cheaper.
+fn below(added: isobench_stats::Estimate) -> Option<&'static str> {
+    (added.value < 0.0)
+        .then_some("less than without the boundary: noise, or another set-up of the engine; not a saving")
 }
 
 fn of_usual(matrix: &Matrix, row: usize, column: usize, metric: Metric) -> Markup {

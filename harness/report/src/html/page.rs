@@ -33,8 +33,9 @@ pub fn page(run: &RunFile, summary: &Summary, options: &PageOptions) -> String {
     let body = html! {
         main {
             (head(run, options))
+            (contents(run, summary, first, &ladders))
             @if let Some(sides) = Compared::sides(run, summary, &|_| true) { (compare::section(&sides)) }
-            (first_screen(run, summary, first, &ladders))
+            (first_screen(run, summary, first))
             @if run.plan.load.is_some() { (load::section(&all)) }
             @else {
                 @if let Some(first) = first { (sections::plots(first, &all)) (ladders::section(&ladders, first.workload)) }
@@ -64,7 +65,31 @@ fn head(run: &RunFile, options: &PageOptions) -> Markup {
     }
 }
 
-fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>, ladders: &[Ladder]) -> Markup {
+/// Links to the sections that this page has, in their order.
+fn contents(run: &RunFile, summary: &Summary, first: Option<&rows::Table>, ladders: &[Ladder]) -> Markup {
+    let failed = summary.cells.iter().any(|cell| cell.fault().is_some());
+    let results = match first {
+        _ if run.plan.load.is_some() => vec![("load", "Load")],
+        Some(first) => sections::anchors(first),
+        None => Vec::new(),
+    };
+    let standard = run.plan.load.is_none();
+    let optional = [
+        (!ladders.is_empty(), ("ladders", "Ladders")),
+        (standard, ("cells", "All cells")),
+        (standard, ("floor", "Noise floor")),
+        (failed, ("errors", "Errors")),
+    ];
+    let optional = optional.into_iter().filter(|(is, _)| *is).map(|(_, link)| link);
+    let last = [("method", "Method"), ("machine", "Machine"), ("versions", "Backends"), ("run", "This run")];
+    html! {
+        nav aria-label="Sections" {
+            @for (anchor, name) in results.into_iter().chain(optional).chain(last) { a href={ "#" (anchor) } { (name) } }
+        }
+    }
+}
+
+fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>) -> Markup {
     let answer = answer(run, summary, first);
     html! {
         section.answer id="answer" {
@@ -83,10 +108,5 @@ fn first_screen(run: &RunFile, summary: &Summary, first: Option<&rows::Table>, l
             @if run.plan.load.is_some() { (load::headline(first)) } @else { (tables::headline(first)) }
         }
         (tables::missing(run))
-        nav {
-            @for (anchor, name) in sections::anchors(run.plan.load.is_some()) { a href={ "#" (anchor) } { (name) } }
-            @if !ladders.is_empty() { a href="#ladders" { "Ladders" } }
-            @if summary.cells.iter().any(|cell| cell.fault().is_some()) { a href="#errors" { "Errors" } }
-        }
     }
 }

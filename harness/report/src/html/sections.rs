@@ -4,27 +4,20 @@ use super::plots;
 use super::tables;
 use crate::rows::Table;
 use isobench_core::record::Mode;
+use isobench_stats::CellSummary;
 use maud::{Markup, html};
 
-/// Anchors of a page of the standard experiments.
-const ANCHORS: [(&str, &str); 9] = [
-    ("cold-start", "Cold start"),
-    ("phases", "Phases"),
-    ("distribution", "Distribution"),
-    ("memory", "Memory"),
-    ("throughput", "Throughput"),
-    ("cells", "All cells"),
-    ("floor", "Noise floor"),
-    ("method", "Method"),
-    ("machine", "Machine"),
-];
-
-/// Anchors of a page of load.
-const LOAD_ANCHORS: [(&str, &str); 3] = [("load", "Load"), ("method", "Method"), ("machine", "Machine")];
-
-/// Anchors of the page's sections.
-pub fn anchors(load: bool) -> &'static [(&'static str, &'static str)] {
-    if load { &LOAD_ANCHORS } else { &ANCHORS }
+/// Anchors and names of the sections with a plot of `first`.
+pub fn anchors(first: &Table) -> Vec<(&'static str, &'static str)> {
+    let has = |is: &dyn Fn(&CellSummary) -> bool| first.rows.iter().any(|row| is(row.cell));
+    let all = [
+        (has(&|cell| cell.cold_start.is_some()), ("cold-start", "Cold start")),
+        (has(&|cell| cell.cold_start.is_some()), ("phases", "Phases")),
+        (has(&|cell| cell.cold_start.is_some()), ("distribution", "Distribution")),
+        (has(&|cell| !cell.footprint.is_empty()), ("memory", "Memory")),
+        (has(&|cell| !cell.throughput.is_empty()), ("throughput", "Throughput")),
+    ];
+    all.into_iter().filter(|(is, _)| *is).map(|(_, link)| link).collect()
 }
 
 /// All sections with plots: the first table's, with the other workloads behind a fold.
@@ -52,13 +45,19 @@ pub fn plots(first: &Table, all: &[Table]) -> Markup {
         (section("memory", "Memory", MEMORY, plots::memory(first)))
         (tables::yardsticks(first))
         (section("throughput", "Throughput", THROUGHPUT, plots::throughput(first, Mode::Warm)))
-        @if let Some(plot) = plots::throughput(first, Mode::Fresh) {
+        @if let Some(plot) = plots::throughput(first, Mode::Fresh).filter(|_| several_lanes(first, Mode::Fresh)) {
             h3 { "A fresh instance for every request" }
             p.read { "What scaling to zero costs: each request starts an instance, calls it and stops it, all inside the clock." }
             (plot)
         }
         (tables::throughput(first))
     }
+}
+
+/// Whether there is a line to draw: a quick run takes one concurrency of fresh instances, which the table holds.
+fn several_lanes(table: &Table, mode: Mode) -> bool {
+    let mut lanes = table.rows.iter().flat_map(|row| &row.cell.throughput).filter(|t| t.mode == mode).map(|t| t.n);
+    lanes.next().is_some_and(|first| lanes.any(|n| n != first))
 }
 
 fn section(id: &str, title: &str, read: [&str; 2], plot: Option<Markup>) -> Markup {

@@ -81,7 +81,7 @@ fn numbers(table: &Table) -> Markup {
     html! {
         details {
             summary { "Every number of starters" }
-            div.scroll { table {
+            div.scroll tabindex="0" role="region" aria-label=(format!("Starts in numbers of {} ({})", table.workload, table.case)) { table {
                 thead { tr {
                     th { "Boundary" } th { "Guest" } th.n { "Starters" } th.n { "Starts a second" } th.n { "Of linear" }
                     th.n { "Start" small { "p50" } } th.n { "p99" } th.n { "Stop" small { "p50" } }

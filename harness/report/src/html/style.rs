@@ -27,7 +27,7 @@ code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans 
 .meta, .read, .note, figcaption { color: var(--muted); font-size: 14px; }
 .read { margin: 4px 0 14px; max-width: none; }
 .note { max-width: none; }
-nav { font-size: 14px; margin: 18px 0 0; display: flex; flex-wrap: wrap; gap: 4px 18px; }
+nav { font-size: 14px; margin: 12px 0 0; display: flex; flex-wrap: wrap; gap: 0 18px; } nav a, .meta a, dd a { line-height: 26px; display: inline-block; }
 .answer { margin: 18px 0 0; }
 .answer p { margin: 8px 0; }
 .answer p.lead { font-size: 19px; line-height: 1.5; max-width: 68ch; }
@@ -43,7 +43,9 @@ th:first-child { position: sticky; left: 0; background: var(--page); z-index: 1;
 td.n, th.n { text-align: right; white-space: nowrap; }
 td.n b { font-weight: 600; }
 td small, th small { display: block; color: var(--muted); font-size: 12px; font-weight: 400; }
-td.text { min-width: 14em; max-width: 30em; font-size: 13px; color: var(--muted); }
+td.text { min-width: 14em; max-width: 30em; font-size: 13px; color: var(--muted); overflow-wrap: anywhere; }
+.cells { font-size: 13px; } .cells th, .cells td { padding: 7px 4px; } .cells td.text { min-width: 8em; max-width: 20em; }
+.below { opacity: 0.6; font-style: italic; }
 .whole, td.date { white-space: nowrap; }
 td small.halves, td small.disturbed { color: var(--warn); }
 td.none { color: var(--muted); }
@@ -62,7 +64,7 @@ small.compact { display: none; }
 .plot.narrow { display: none; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; font-size: 14px; margin: 12px 0; }
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
-details { margin: 14px 0 0; } summary { cursor: pointer; color: var(--link); font-size: 15px; }
+details { margin: 14px 0 0; } summary { line-height: 26px; cursor: pointer; color: var(--link); font-size: 15px; }
 pre { background: var(--soft); border-radius: 8px; padding: 12px 16px; overflow-x: auto; font-size: 13px; line-height: 1.5; }
 ul.plain { list-style: none; margin: 12px 0 0; padding: 0; }
 ul.plain li { padding: 8px 0; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
@@ -105,5 +107,14 @@ svg.axis circle { fill: var(--ink); stroke: var(--ink); stroke-width: 2; } svg.a
   .plot.wide { display: none; } .plot.narrow { display: block; max-width: 480px; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; }
 }
-@media print { nav { display: none; } details > * { display: block; } }
+@page { size: A4 landscape; margin: 10mm; }
+@media print {
+  main { max-width: none; padding: 0; } body, .answer p.lead { font-size: 11pt; } h2 { margin-top: 20pt; }
+  .scroll, pre { overflow: visible; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+  details::details-content { content-visibility: visible; block-size: auto; } summary { color: var(--text); list-style: none; }
+  h2, h3, summary, .read, thead { break-after: avoid; } svg, tr, .pair, .rung, .strip, li { break-inside: avoid; }
+  table { font-size: 8.5pt; } th, td, .cells th, .cells td { padding: 3px 4px; } td small, th small, td.text { font-size: 7.5pt; }
+  tbody th, thead th { white-space: normal; } th:first-child { position: static; }
+  td.text, .cells td.text, .matrix td, .matrix td.why { min-width: 0; }
+}
 ";

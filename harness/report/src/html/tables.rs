@@ -15,7 +15,7 @@ use maud::{Markup, html};
 pub fn headline(table: &Table) -> Markup {
     let first_starts = table.rows.iter().any(|row| row.cell.first_in_process.is_some());
     html! {
-        div.scroll {
+        div.scroll tabindex="0" role="region" aria-label="Results" {
             table.headline {
                 thead { tr {
                     th { "Boundary" small { (table.workload) " (" (table.case) ")" } }
@@ -27,7 +27,7 @@ pub fn headline(table: &Table) -> Markup {
                     th.n { "Warm call" small { "p99" } }
                     th.n { "Memory" small { "PSS per instance" } }
                     th.n { "Throughput" small { "warm, best" } }
-                    th { "Ready before the clock" }
+                    th.text { "Ready before the clock" }
                 } }
                 (body(&table.rows, 10, headline_row))
             }
@@ -131,10 +131,10 @@ pub fn all_cells(tables: &[Table]) -> Markup {
             br;
             "A row marked “first in process” is the first start of each fresh process, before anything in it was warm; one marked “first after import” is the first from a container image that the daemon had just been given. They are part of no other figure."
         }
-        @for table in tables {
-            details open[tables.len() == 1] {
+        @for (i, table) in tables.iter().enumerate() {
+            details open[i == 0] {
                 summary { (table.workload) " (" (table.case) "), " (table.rows.len()) " rows" }
-                div.scroll { table.cells {
+                div.scroll tabindex="0" role="region" aria-label=(format!("All cells of {} ({})", table.workload, table.case)) { table.cells {
                     thead { tr {
                         th { "Boundary" } th { "Guest" } th { "Verdict" }
                         th.n { "Cold start" small { "p50" } } th.n { "p90" } th.n { "p99" }
@@ -239,7 +239,7 @@ pub fn yardsticks(table: &Table) -> Markup {
                 br;
                 "the cgroup's charge and the fall of the machine's available memory also see the kernel's part; what is in use inside is what a boundary's own kernel says (MemTotal less MemAvailable): the guest's view, which the host's never equals. Fixed is the PSS that is there with no instance at all."
             }
-            div.scroll { table {
+            div.scroll tabindex="0" role="region" aria-label="All memory metrics" { table {
                 thead { tr {
                     th { "Boundary" } th { "Guest" }
                     @for metric in YARDSTICKS { th.n { (name(metric)) } }
@@ -272,7 +272,7 @@ pub fn throughput(table: &Table) -> Markup {
         @if !rows.is_empty() {
             details {
                 summary { "Calls per second and latency in numbers" }
-                div.scroll { table {
+                div.scroll tabindex="0" role="region" aria-label="Calls per second and latency" { table {
                     thead { tr {
                         th { "Boundary" } th { "Guest" } th { "Instances" } th.n { "In flight" } th.n { "Calls" }
                         th.n { "Latency" small { "p50" } } th.n { "p90" } th.n { "p99" } th.n { "p99.9" } th.n { "longest" }
@@ -327,7 +327,7 @@ pub fn missing(run: &RunFile) -> Markup {
     let (missing, absent) = (rows::missing(run), rows::absent(run));
     html! {
         @if !missing.is_empty() || !absent.is_empty() {
-            h3 id="missing" { "Could not run here" }
+            h2 id="missing" { "Could not run here" }
             ul.plain.missing {
                 @for gone in missing {
                     li {

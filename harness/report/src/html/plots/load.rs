@@ -10,7 +10,7 @@ use isobench_core::words::Guest;
 use isobench_stats::load::Knee;
 use maud::Markup;
 
-/// Tail latency against answers per second: one plot a guest, a panel for each policy, the knee ringed.
+/// Tail latency against requests per second: one plot a guest, a panel for each policy, the knee ringed.
 pub fn load_curves(table: &Table) -> Vec<(Guest, Markup)> {
     let of_guest = |guest: Guest| Some((guest, curves_of(table, guest)?));
     [Guest::Wasm, Guest::Js, Guest::Native].into_iter().filter_map(of_guest).collect()
@@ -24,10 +24,9 @@ fn curves_of(table: &Table, guest: Guest) -> Option<Markup> {
             let tail = if curve.tail == 0.99 { String::new() } else { format!(" ({})", load::tail(curve)) };
             let mut series = series(row, &format!("holds {}{tail}", load::knee(curve)));
             for point in &curve.points {
-                let rate = point.achieved.map_or(point.rate, |achieved| achieved.value);
                 let Some(latency) = point.latency.at(curve.tail) else { continue };
-                series.line.push((rate, latency as f64));
-                series.dots.push(Dot { at: (rate, latency as f64), spread: None });
+                series.line.push((point.rate, latency as f64));
+                series.dots.push(Dot { at: (point.rate, latency as f64), spread: None });
             }
             if let Knee::At(i) = curve.knee {
                 series.mark = series.line.get(i).copied();
@@ -39,9 +38,17 @@ fn curves_of(table: &Table, guest: Guest) -> Option<Markup> {
     let panels: Vec<Panel> = load::policies(table).into_iter().map(panel).filter(|p| !p.series.is_empty()).collect();
     let x = Axis::log(10, points(&panels).map(|(rate, _)| rate))?;
     let y = Axis::log(10, points(&panels).map(|(_, ns)| ns))?;
-    let title = format!("p99 latency against answers a second, {guest} guest, {} ({})", table.workload, table.case);
+    let title = format!("p99 latency against requests a second, {guest} guest, {} ({})", table.workload, table.case);
     let (rate, time) = (|rate| Quantity::Rate.tick(rate), |ns| Quantity::Time.tick(ns));
-    plot(Plot { title, panels, x, y, x_tick: rate, y_tick: time, x_name: "answers a second, log axes" })
+    plot(Plot {
+        title,
+        panels,
+        x,
+        y,
+        x_tick: rate,
+        y_tick: time,
+        x_name: "across: requests a second; up: p99 latency; log axes",
+    })
 }
 
 /// Time to all answers against requests at once; faint below it, to half of them and to the first.
@@ -65,7 +72,15 @@ pub fn burst(table: &Table) -> Option<Markup> {
     let y = Axis::log(10, points(&panels).map(|(_, ns)| ns))?;
     let title = format!("Time to all answers against requests at once, {} ({})", table.workload, table.case);
     let time = |ns| Quantity::Time.tick(ns);
-    plot(Plot { title, panels, x, y, x_tick: count, y_tick: time, x_name: "requests at once, log axes" })
+    plot(Plot {
+        title,
+        panels,
+        x,
+        y,
+        x_tick: count,
+        y_tick: time,
+        x_name: "across: requests at once; up: time to all answers; log axes",
+    })
 }
 
 /// The median start against the instances that live by then.
@@ -85,5 +100,13 @@ pub fn density(table: &Table) -> Option<Markup> {
     let y = Axis::log(10, points(&panels).map(|(_, ns)| ns))?;
     let title = format!("Median start against live instances, {} ({})", table.workload, table.case);
     let time = |ns| Quantity::Time.tick(ns);
-    plot(Plot { title, panels, x, y, x_tick: count, y_tick: time, x_name: "live instances, log axes" })
+    plot(Plot {
+        title,
+        panels,
+        x,
+        y,
+        x_tick: count,
+        y_tick: time,
+        x_name: "across: live instances; up: median start; log axes",
+    })
 }
