@@ -190,6 +190,28 @@ fn runs_are_listed_and_named_by_a_prefix() {
 }
 
 #[test]
+fn a_workloads_summary_cannot_reach_the_terminals_controls() {
+    let dir = tempfile::tempdir().unwrap();
+    let workload = dir.path().join("workloads/evil");
+    std::fs::create_dir_all(&workload).unwrap();
+    let toml = "name = \"evil\"\nsummary = \"\\u001b]0;pwn\\u0007\\u202e\"\n\
+                case = [{ name = \"small\", input = \"in\", expected = \"in\" }]\n";
+    let script = "export const handle = (request) => request;\n";
+    for (file, content) in [("workload.toml", toml), ("in", "x"), ("guest.js", script)] {
+        std::fs::write(workload.join(file), content).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isobench"));
+    command.arg("list").env("ISOBENCH_ROOT", dir.path());
+    for (variable, folder) in [("ISOBENCH_CACHE", "cache"), ("ISOBENCH_STATE", "state")] {
+        command.env(variable, dir.path().join(folder));
+    }
+    let listed = command.output().unwrap();
+    let said = format!("{}{}", text(&listed.stdout), text(&listed.stderr));
+    assert!(said.contains("evil") && said.contains("u{1b}") && said.contains("u{202e}"), "{said}");
+    assert!(!said.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{said}");
+}
+
+#[test]
 fn schemas_are_printed() {
     for (file, title) in [("run", "isobench run.json"), ("sample", "isobench sample line")] {
         let schema: serde_json::Value = serde_json::from_slice(&isobench(&["schema", file]).stdout).unwrap();
