@@ -5,6 +5,7 @@ use crate::plan::HEADLINE_WORKLOAD;
 use crate::protocol::{Series, Visit};
 use crate::session::{Session, SessionError};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
+use isobench_core::text::one_line;
 use isobench_core::{CellEntry, CellId, Experiment, Flag, Record, SampleFlag};
 use std::time::Duration;
 
@@ -138,7 +139,7 @@ fn one(
                 Ok(records) => {
                     let metric = if experiment == Experiment::ColdStart { "total" } else { "call" };
                     if let Some(fault) = records.iter().find_map(Record::fault) {
-                        eprintln!("ERROR {}: {fault}", session.entry(id).cell);
+                        eprintln!("ERROR {}: {}", session.entry(id).cell, one_line(&fault.to_string()));
                         fault_shown = true;
                         return given_up;
                     }
