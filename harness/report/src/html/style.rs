@@ -114,7 +114,7 @@ svg.axis circle { fill: var(--ink); stroke: var(--ink); stroke-width: 2; } svg.a
   details::details-content { content-visibility: visible; block-size: auto; } summary { color: var(--text); list-style: none; }
   h2, h3, summary, .read, thead { break-after: avoid; } svg, tr, .pair, .rung, .strip, li { break-inside: avoid; }
   table { font-size: 8.5pt; } th, td, .cells th, .cells td { padding: 3px 4px; } td small, th small, td.text { font-size: 7.5pt; }
-  tbody th, thead th { white-space: normal; } th:first-child { position: static; }
+  thead th { white-space: normal; } th:first-child { position: static; }
   td.text, .cells td.text, .matrix td, .matrix td.why { min-width: 0; }
 }
 ";
