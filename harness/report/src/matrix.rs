@@ -3,7 +3,7 @@
 
 use crate::answer::list;
 use crate::rows;
-use crate::units::{self, Quantity};
+use crate::units::Quantity;
 use isobench_core::availability::VariantInfo;
 use isobench_core::run::{BackendEntry, RunFile};
 use isobench_core::words::{Flag, Guest, Model, Preparation, Side};
