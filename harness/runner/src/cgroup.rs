@@ -5,8 +5,10 @@
 //! does.
 
 mod maker;
+mod own;
 
 pub use maker::{Limit, Made, Maker};
+pub use own::Own;
 
 use crate::owner;
 use std::collections::BTreeSet;
@@ -109,10 +111,15 @@ pub fn oom_kills(folder: &Path) -> u64 {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// The most memory that there ever was in the tree `name`, in bytes, where version 1 holds the memory controller.
+/// The most memory that there ever was in the tree `name`, in bytes. `None` if the kernel does not count it: version 2
+/// does from Linux 5.19 on.
 pub fn peak(name: &str) -> Option<u64> {
-    let text = fs::read_to_string(memory_folder(name)?.join("memory.max_usage_in_bytes")).ok()?;
-    text.trim().parse().ok()
+    peak_of(&memory_folder(name)?)
+}
+
+fn peak_of(folder: &Path) -> Option<u64> {
+    let read = |file: &str| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
+    read("memory.peak").or_else(|| read("memory.max_usage_in_bytes"))
 }
 
 /// Whether there is a hierarchy of version 2.
@@ -120,9 +127,22 @@ pub fn has_v2() -> bool {
     hierarchies().iter().any(|h| h.v2)
 }
 
-/// Whether a limit of memory with swap can be set: not where the kernel does not count swap.
+/// Whether a limit of memory with swap can be set: not if the kernel does not count swap.
 pub fn counts_swap() -> bool {
-    hierarchies().iter().filter(|h| h.has("memory")).all(|h| h.mount.join("memory.memsw.limit_in_bytes").exists())
+    swap_is_counted(&hierarchies(), &fs::read_to_string("/proc/cmdline").unwrap_or_default())
+}
+
+/// Version 1 shows in its root whether swap is counted. In version 2 the root has no limits, but the cgroups in it have
+/// if they have the memory controller. If there is none yet, the kernel's command line tells.
+fn swap_is_counted(hierarchies: &[Hierarchy], command_line: &str) -> bool {
+    if let Some(v1) = hierarchies.iter().find(|h| h.has("memory")) {
+        return v1.mount.join("memory.memsw.limit_in_bytes").exists();
+    }
+    let below = hierarchies.iter().filter(|h| h.v2).flat_map(|h| children(&h.mount));
+    match below.into_iter().find(|cgroup| cgroup.join("memory.max").exists()) {
+        Some(cgroup) => cgroup.join("memory.swap.max").exists(),
+        None => !command_line.split_whitespace().any(|word| word == "swapaccount=0"),
+    }
 }
 
 fn roots(name: &str) -> Vec<PathBuf> {
@@ -230,5 +250,34 @@ mod tests {
         );
         assert_eq!(found[1].root, Path::new("/docker/ab"));
         assert!(found[1].has("name=systemd"));
+    }
+
+    #[test]
+    fn swap_is_counted_where_a_cgroup_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().display();
+        let v2 = parse(&format!("35 24 0:30 / {at} rw - cgroup2 cgroup2 rw\n"));
+        assert!(swap_is_counted(&v2, "quiet"), "no cgroup has the memory controller yet");
+        assert!(!swap_is_counted(&v2, "quiet swapaccount=0"));
+        let slice = dir.path().join("system.slice");
+        fs::create_dir(&slice).unwrap();
+        fs::write(slice.join("memory.max"), "max").unwrap();
+        assert!(!swap_is_counted(&v2, "quiet"));
+        fs::write(slice.join("memory.swap.max"), "max").unwrap();
+        assert!(swap_is_counted(&v2, "quiet"));
+        let v1 = parse(&format!("35 24 0:30 / {at} rw - cgroup cgroup rw,memory\n"));
+        assert!(!swap_is_counted(&v1, "quiet"));
+        fs::write(dir.path().join("memory.memsw.limit_in_bytes"), "9").unwrap();
+        assert!(swap_is_counted(&v1, "quiet"));
+    }
+
+    #[test]
+    fn the_peak_is_read_from_either_version() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(peak_of(dir.path()), None);
+        fs::write(dir.path().join("memory.max_usage_in_bytes"), "17\n").unwrap();
+        assert_eq!(peak_of(dir.path()), Some(17));
+        fs::write(dir.path().join("memory.peak"), "18\n").unwrap();
+        assert_eq!(peak_of(dir.path()), Some(18));
     }
 }

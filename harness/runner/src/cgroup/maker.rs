@@ -58,8 +58,12 @@ impl Maker {
     /// For cgroups with these limits: in the hierarchies of their controllers, in that of version 2 and in systemd's,
     /// by which its tools know what belongs together.
     pub fn new(limits: Vec<Limit>) -> Maker {
+        Maker::over(hierarchies(), &limits)
+    }
+
+    fn over(hierarchies: Vec<Hierarchy>, limits: &[Limit]) -> Maker {
         let mut maker = Maker { mounts: Vec::new(), delegated: None };
-        for h in hierarchies() {
+        for h in hierarchies {
             let mine = |limit: &&Limit| limit.v2 == h.v2 && (h.v2 || h.has(limit.controller));
             let limits: Vec<Limit> = limits.iter().filter(mine).cloned().collect();
             if h.v2 && !limits.is_empty() {
@@ -83,28 +87,60 @@ impl Maker {
     /// # Errors
     /// That of the system.
     pub fn make(&self, name: &str) -> io::Result<Made> {
-        let at = |path: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        if let Some((mount, wanted)) = &self.delegated {
-            // A controller is there only where every cgroup above hands it down. Those above that do already say so by
-            // an error that is none; where it is one, the limit's file will be missing.
-            let above = Path::new(name).ancestors().skip(1).collect::<Vec<_>>();
-            for parent in above.into_iter().rev().map(|parent| mount.join(parent)) {
-                fs::create_dir_all(&parent).map_err(|e| at(&parent, e))?;
-                let _ = fs::write(parent.join("cgroup.subtree_control"), wanted);
-            }
-        }
+        let undelegated = self.delegate(name)?;
         let mut entrances = Vec::with_capacity(self.mounts.len());
         for (folder, limits) in self.folders(name) {
             fs::create_dir_all(&folder).map_err(|e| at(&folder, e))?;
             for limit in limits {
                 let file = folder.join(limit.file);
-                fs::write(&file, &limit.value).map_err(|e| at(&file, e))?;
+                put(&file, &limit.value).map_err(|e| match &undelegated {
+                    Some((parent, why)) if e.kind() == io::ErrorKind::NotFound => not_delegated(&file, parent, why),
+                    _ => at(&file, e),
+                })?;
             }
             let procs = folder.join("cgroup.procs");
             entrances.push(File::options().write(true).open(&procs).map_err(|e| at(&procs, e))?);
         }
         Ok(Made { entrances })
     }
+
+    /// Has every cgroup above `name` hand the controllers down, for only so are they there. Answers with the first that
+    /// does not, and why. This need not matter: a controller may have been handed down already.
+    fn delegate(&self, name: &str) -> io::Result<Option<(PathBuf, io::Error)>> {
+        let Some((mount, wanted)) = &self.delegated else { return Ok(None) };
+        let mut refused = None;
+        let cgroup = mount.join(name);
+        let above: Vec<_> = cgroup.ancestors().skip(1).take_while(|parent| parent.starts_with(mount)).collect();
+        for parent in above.into_iter().rev() {
+            fs::create_dir_all(parent).map_err(|e| at(parent, e))?;
+            if let Err(error) = put(&parent.join("cgroup.subtree_control"), wanted) {
+                refused.get_or_insert((parent.to_path_buf(), error));
+            }
+        }
+        Ok(refused)
+    }
+}
+
+fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Writes to a file of the kernel's. A cgroup in which the file is missing must not answer that none can be made there.
+fn put(file: &Path, value: &str) -> io::Result<()> {
+    File::options().write(true).open(file)?.write_all(value.as_bytes())
+}
+
+/// The error of a limit whose file is missing because `parent` does not hand the controller down.
+fn not_delegated(file: &Path, parent: &Path, why: &io::Error) -> io::Error {
+    let hint = match why.raw_os_error() {
+        Some(libc::EBUSY) => {
+            "; processes are in that cgroup itself, as in most containers: move them to a cgroup below it, or run \
+             isobench outside of the container or with its host's cgroups (--cgroupns=host)"
+        }
+        _ => "",
+    };
+    let (file, parent) = (file.display(), parent.display());
+    io::Error::other(format!("{file} is missing: {parent}/cgroup.subtree_control: {why}{hint}"))
 }
 
 /// A cgroup that was made.
@@ -142,5 +178,41 @@ mod tests {
                       41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let expected = [(false, "memory.limit_in_bytes", "4096"), (true, "pids.max", "64")];
         assert_eq!(files(hybrid, false), expected.map(|(v2, file, value)| (v2, file, value.to_string())));
+    }
+
+    /// A fake of version 2 with the cgroups `a` and `a/b` and these files in each.
+    fn fake(files: &[&str]) -> (tempfile::TempDir, Maker) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        for cgroup in ["", "a", "a/b"] {
+            files.iter().for_each(|file| fs::write(dir.path().join(cgroup).join(file), "").unwrap());
+        }
+        let v2 = parse(&format!("35 24 0:30 / {} rw - cgroup2 cgroup2 rw\n", dir.path().display()));
+        let limits = limits(&v2, true, 4096, 64);
+        (dir, Maker::over(v2, &limits))
+    }
+
+    #[test]
+    fn limits_are_written_and_controllers_handed_down() {
+        let files = ["cgroup.subtree_control", "cgroup.procs", "memory.max", "memory.swap.max", "pids.max"];
+        let (dir, maker) = fake(&files);
+        maker.make("a/b").unwrap();
+        let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
+        assert_eq!((read("a/b/memory.max"), read("a/b/pids.max")), ("4096".into(), "64".into()));
+        for parent in ["", "a/"] {
+            assert!(read(&format!("{parent}cgroup.subtree_control")).contains("+memory"));
+        }
+        assert_eq!(read("a/b/cgroup.subtree_control"), "");
+    }
+
+    #[test]
+    fn a_controller_that_is_not_handed_down_is_told_with_the_cgroup_that_does_not() {
+        let (dir, maker) = fake(&["cgroup.procs", "memory.max"]);
+        let error = maker.make("a/b").unwrap_err().to_string();
+        let parent = dir.path().display();
+        assert!(error.contains("a/b/memory.swap.max is missing"), "{error}");
+        assert!(error.contains(&format!("{parent}/cgroup.subtree_control")), "{error}");
+        let busy = not_delegated(Path::new("f"), Path::new("/p"), &io::Error::from_raw_os_error(libc::EBUSY));
+        assert!(busy.to_string().contains("--cgroupns=host"), "{busy}");
     }
 }
