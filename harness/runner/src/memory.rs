@@ -3,6 +3,7 @@
 use crate::backend::Attribution;
 use isobench_core::{Fault, FaultKind};
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// One reading, in bytes.
@@ -22,18 +23,15 @@ pub struct Reading {
     pub guest_used: Option<u64>,
 }
 
-/// Reads every yardstick for what is attributed. A process that is gone is a fault: its memory would silently be zero.
+/// Reads every yardstick for what is attributed. A process that cannot be read is a fault, as is one without a figure:
+/// its memory would silently be zero.
 pub fn read(attribution: &Attribution) -> Result<Reading, Fault> {
     let mut reading = Reading::default();
     for pid in &attribution.pids {
         let path = format!("/proc/{pid}/smaps_rollup");
-        let text = fs::read_to_string(&path).map_err(|e| {
-            Fault::new(
-                FaultKind::BackendFailed,
-                format!("{path}: {e}: an attributed process is gone or not ours to read"),
-            )
-        })?;
-        reading.pss += field(&text, "Pss:").unwrap_or(0);
+        let text = fs::read_to_string(&path).map_err(|e| unreadable(*pid, &path, &e))?;
+        let pss = field(&text, "Pss:").ok_or_else(|| Fault::backend(format!("{path}: no line `Pss:`")))?;
+        reading.pss += pss;
         reading.uss += field(&text, "Private_Clean:").unwrap_or(0) + field(&text, "Private_Dirty:").unwrap_or(0);
         reading.rss += field(&text, "Rss:").unwrap_or(0);
     }
@@ -44,6 +42,24 @@ pub fn read(attribution: &Attribution) -> Result<Reading, Fault> {
         .map_err(|e| Fault::new(FaultKind::Internal, format!("/proc/meminfo: {e}")))?;
     reading.available = field(&meminfo, "MemAvailable:").unwrap_or(0);
     Ok(reading)
+}
+
+/// Why the memory of a process that belongs to a row cannot be read.
+fn unreadable(pid: u32, path: &str, error: &io::Error) -> Fault {
+    let exists = Path::new(&format!("/proc/{pid}")).exists();
+    let why = match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            "the process belongs to another user, or a security module (Yama's kernel.yama.ptrace_scope, a container's \
+             profile) forbids reading it: run isobench as root or as that user"
+        }
+        Some(libc::ENOENT) if exists => "the kernel does not offer this file (CONFIG_PROC_PAGE_MONITOR, gVisor)",
+        Some(libc::ENOENT | libc::ESRCH) => {
+            "the process ended, or it cannot be seen from here: it is in another PID namespace (a daemon outside of this \
+             container), or /proc is mounted with hidepid"
+        }
+        _ => "the kernel gives no memory figure for the process",
+    };
+    Fault::backend(format!("{path}: {error}: {why}"))
 }
 
 /// `memory.current` (v2) or `memory.usage_in_bytes` (v1).

@@ -30,12 +30,18 @@ pub(super) fn visit(
     first.stop(Deadline::after(request.target.limits.stop_deadline()))?;
 
     let base = settle_and_read(request, deployment, &mut instances)?;
-    put(request, 0, base, base, emit);
+    // Recorded with the first instances only: if their processes cannot be seen, those of a daemon cannot either, and
+    // its 0 bytes would be no measurement.
+    let mut unrecorded = Some(base);
     for &n in counts {
         while instances.len() < n as usize {
             instances.push(start_answered(request, deployment, case, &mut phases)?);
         }
-        put(request, n, settle_and_read(request, deployment, &mut instances)?, base, emit);
+        let reading = settle_and_read(request, deployment, &mut instances)?;
+        if let Some(base) = unrecorded.take() {
+            put(request, 0, base, base, emit);
+        }
+        put(request, n, reading, base, emit);
     }
     // In reverse order: V8's isolates want to go as a stack.
     while let Some(instance) = instances.pop() {
