@@ -1,5 +1,6 @@
 //! What can go wrong with a cell, by name. A fault ends a visit and becomes an error row; it never ends the run.
 
+use crate::harness_limit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -34,8 +35,11 @@ pub enum FaultKind {
     BackendFailed,
     /// The runner process died.
     RunnerDied,
-    /// The harness could not write what was measured.
+    /// A disk or a quota is full: something could not be written, be it a sample, a socket or a prepared guest.
     DiskFull,
+    /// The harness reached a limit of its own (open files, processes, memory, the length of a socket's path). It says
+    /// nothing about the row.
+    HarnessLimit,
     /// The harness did something it should not have: please report it.
     Internal,
 }
@@ -65,9 +69,14 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of `kind`.
+    /// A fault of `kind`. If the message tells of a limit of the harness, that is the kind instead, and its remedy ends
+    /// the message: wherever a limit surfaces, it is not blamed on the row.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
-        Fault { kind, message: message.into() }
+        let message = message.into();
+        match harness_limit::reached(kind, &message) {
+            Some(limit) => Fault { kind: limit.kind, message: format!("{message}: {}", limit.remedy) },
+            None => Fault { kind, message },
+        }
     }
 
     /// The boundary could not be made or died.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`words`] | model, guest, experiment, cell, flag: the vocabulary every other crate speaks |
 //! | [`fault`] | what can go wrong with a cell, by name |
+//! | [`harness_limit`] | which errors are limits of the harness and not the row's |
 //! | [`limits`] | the stated defaults of every limit |
 //! | [`workload`] | `workload.toml`, parsed and checked against its folder |
 //! | [`availability`] | what a backend says of itself and of this machine |
@@ -15,14 +16,15 @@
 
 pub mod availability;
 pub mod fault;
+pub mod harness_limit;
 pub mod limits;
 pub mod load;
 pub mod record;
 pub mod run;
 pub mod schema;
 pub mod store;
-pub mod whole;
 pub mod text;
+pub mod whole;
 pub mod words;
 pub mod workload;
 

@@ -248,6 +248,8 @@ pub enum BoundBy {
     Deadline,
     /// A start failed: the message says how.
     Failure,
+    /// The harness reached a limit of its own (open files, processes, memory, disk): the row might have gone further.
+    Harness,
     /// The next step would not fit into the time of a visit.
     Time,
 }
@@ -324,11 +326,15 @@ pub struct BlockRecord {
     /// changes is the machine. Absent in schema 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_ns: Option<[u64; 2]>,
-    /// Other tasks of the machine that wanted a processor just before and just after the block (`procs_running` of
-    /// `/proc/stat`, without the one that reads it; at each end the smaller of two looks, before and after the
-    /// calibration loop): none of them is the block's own. Absent in schema 1.
+    /// Other tasks that wanted one of the processors that isobench may use, just before and just after the block (at
+    /// each end the smaller of two looks, before and after the calibration loop): none of them is the block's own. Absent
+    /// in schema 1, and if the tasks of others cannot be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub others_runnable: Option<[u64; 2]>,
+    /// Microseconds in which a CPU quota kept the cgroups of isobench from running while the block ran, summed over
+    /// processors. 0: not throttled. Absent: the kernel does not report it, or the run is of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_us: Option<u64>,
 }
 
 impl Record {

@@ -211,4 +211,42 @@ pub struct Machine {
     pub ksm: Option<bool>,
     /// Swap in bytes.
     pub swap_bytes: u64,
+    /// The part of the machine that isobench may use. Absent in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<Allowance>,
+}
+
+impl Machine {
+    /// Processors that isobench may run on, whatever quota of their time it has.
+    pub fn processors(&self) -> u32 {
+        self.allowance.as_ref().map_or(self.cores, |allowance| allowance.processors)
+    }
+}
+
+/// The part of the machine that isobench may use. Limits that are absent do not exist or could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Allowance {
+    /// The processors of its affinity, as a list such as `0-3,8`.
+    pub cpus: String,
+    /// How many those are.
+    pub processors: u32,
+    /// CPU quota of its cgroups, in thousandths of a processor: the smallest on the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_quota_milli: Option<u64>,
+    /// Memory limit of its cgroups: the smallest on the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Most processes and threads in its cgroups (`pids.max`): the smallest on the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+    /// Open files: the soft limit that isobench found, and the hard limit, which it works with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<[u64; 2]>,
+    /// Processes and threads of the user (`ulimit -u`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// Address space of a process (`ulimit -v`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address_space_bytes: Option<u64>,
 }

@@ -17,7 +17,7 @@ fn sample_lines_are_compact_json() {
     {"t":"samples","c":3,"b":18,"e":"footprint","m":"pss","n":4,"u":"bytes","i":0,"v":[5242880]}
     {"t":"histogram","c":3,"b":19,"n":2,"mode":"fresh","calls":40,"elapsed_ns":1000000,"hdr":"HISTFA=="}
     {"t":"fault","c":4,"b":20,"e":"warm_call","fault":{"kind":"wrong_answer","message":"5 bytes"}}
-    {"t":"block","c":3,"b":17,"e":"cold_start","at_unix_ms":1795000000000,"wall_ns":99,"steal_ppm":0,"involuntary_switches":7,"calibration_ns":[1000000,1010000],"others_runnable":[0,1]}
+    {"t":"block","c":3,"b":17,"e":"cold_start","at_unix_ms":1795000000000,"wall_ns":99,"steal_ppm":0,"involuntary_switches":7,"calibration_ns":[1000000,1010000],"others_runnable":[0,1],"throttled_us":0}
     {"t":"load","c":3,"b":21,"policy":{"keep_alive":500},"rate_mhz":200000,"percent":50,"seed":42,"offered":1000,"offered_ns":4990000000,"answered":998,"answered_ns":5000000000,"late":12,"dropped":2,"cold":4,"most_instances":3,"generator_ns":[9000,70000],"hdr":"HISTFA=="}
     {"t":"bound","c":3,"b":22,"e":"density","n":64,"by":"memory","why":"1 GiB"}
     {"t":"starts","c":3,"b":23,"n":4,"mode":"beside","starts":4000,"elapsed_ns":10000000000,"hdr":"HISTFA==","destroy_hdr":"HISTFA=="}

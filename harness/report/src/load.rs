@@ -66,6 +66,7 @@ pub fn bound(by: BoundBy) -> &'static str {
         BoundBy::StartTime => "slow starts",
         BoundBy::Deadline => "deadline",
         BoundBy::Failure => "failed start",
+        BoundBy::Harness => "limit of isobench",
         BoundBy::Time => "time",
     }
 }

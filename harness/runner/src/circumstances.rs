@@ -1,12 +1,14 @@
 //! What goes on around a block: read just before and just after it, written down with it.
 
+use crate::cgroup::Own;
 use crate::machine;
 use crate::place;
+use crate::processors::OURS;
 use crate::stopwatch::nanos;
 use isobench_core::record::BlockRecord;
 use isobench_core::{CellId, Experiment};
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Steps of the calibration loop: a chain of shifts and multiplications, each waiting for the one before, so that
 /// neither caches nor memory nor how wide the processor is have a part in it. About 2 ms at 3 GHz: long enough that one
@@ -23,9 +25,9 @@ impl End {
     /// The calibration loop, and the fewest others that were seen runnable before and after it: who is there both times
     /// did not just wake for a moment.
     fn read() -> End {
-        let before = machine::others_runnable();
+        let before = OURS.others_runnable();
         let calibration_ns = calibrate();
-        End { calibration_ns, others_runnable: before.min(machine::others_runnable()) }
+        End { calibration_ns, others_runnable: before.min(OURS.others_runnable()) }
     }
 }
 
@@ -37,17 +39,21 @@ pub(crate) struct Before {
     steal: Option<(u64, u64)>,
     pressure_us: Option<u64>,
     switches: u64,
+    own: Own,
+    throttled: Option<Duration>,
 }
 
 impl Before {
     pub fn read() -> Before {
-        let end = End::read();
+        let (end, own) = (End::read(), Own::find());
         Before {
             at_unix_ms: place::unix_ms(),
             end,
-            steal: machine::steal_ticks(),
-            pressure_us: machine::cpu_pressure_us(),
+            steal: OURS.steal_ticks(),
+            pressure_us: OURS.pressure_us(),
             switches: machine::involuntary_switches(),
+            throttled: own.throttled(),
+            own,
             begun: Instant::now(),
         }
     }
@@ -55,8 +61,9 @@ impl Before {
     /// The block has just ended, and every process of it has been waited for.
     pub fn end(self, cell: CellId, block: u32, experiment: Experiment) -> BlockRecord {
         let wall_ns = nanos(self.begun.elapsed());
-        let pressure_us = machine::cpu_pressure_us().zip(self.pressure_us).map(|(now, then)| now.saturating_sub(then));
-        let (steal_ppm, khz) = (steal_ppm(self.steal, machine::steal_ticks()), machine::khz());
+        let pressure_us = OURS.pressure_us().zip(self.pressure_us).map(|(now, then)| now.saturating_sub(then));
+        let (steal_ppm, khz) = (steal_ppm(self.steal, OURS.steal_ticks()), OURS.khz());
+        let throttled = self.own.throttled().zip(self.throttled).map(|(now, then)| now.saturating_sub(then));
         let involuntary_switches = Some(machine::involuntary_switches().saturating_sub(self.switches));
         let end = End::read();
         BlockRecord {
@@ -71,6 +78,7 @@ impl Before {
             khz,
             calibration_ns: Some([self.end.calibration_ns, end.calibration_ns]),
             others_runnable: self.end.others_runnable.zip(end.others_runnable).map(<[u64; 2]>::from),
+            throttled_us: throttled.map(|time| time.as_micros() as u64),
         }
     }
 }

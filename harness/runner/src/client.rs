@@ -1,8 +1,9 @@
 //! The coordinator's end of the runner protocol: finds runners, asks them, spawns one per block, and outlives all of
 //! them.
 
+use crate::allowance;
 use crate::backend::{Cleaned, RunContext};
-use crate::cgroup::Around;
+use crate::cgroup::{Around, Own};
 use crate::machine;
 use crate::protocol::{BlockRequest, CleanRequest, Event, Owned, Visit};
 use crate::reap::{self, COOKIE};
@@ -224,6 +225,8 @@ struct Process {
     lines: Receiver<std::io::Result<Vec<u8>>>,
     stderr: Arc<Mutex<VecDeque<u8>>>,
     around: Option<Around>,
+    /// Kills at the memory limit of isobench's own cgroups, when it was spawned.
+    oom_kills: u64,
 }
 
 impl Process {
@@ -237,10 +240,12 @@ impl Process {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let failed =
             |e: &dyn std::fmt::Display| Fault::new(FaultKind::RunnerDied, format!("{}: {e}", program.display()));
+        let oom_kills = Own::find().oom_kills();
         let mut child = Command::new(program)
             .arg(command)
             .envs(env)
             .env(COOKIE, cookie)
+            .envs(allowance::found_open_files().map(|found| (allowance::OPEN_FILES, found.to_string())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -253,7 +258,7 @@ impl Process {
         let stderr = keep_tail(child.stderr.take().expect("piped"));
         // Before it is told what to do: it has no children yet.
         let around = Around::process(child.id());
-        let process = Process { name, cookie: cookie.into(), child, lines, stderr, around };
+        let process = Process { name, cookie: cookie.into(), child, lines, stderr, around, oom_kills };
         let mut line = serde_json::to_vec(request).expect("requests have only string keys");
         line.push(b'\n');
         // A runner that died at once shows in its silence, with a better reason than a broken pipe.
@@ -305,10 +310,16 @@ impl Process {
             }
             None => "closed its standard output".into(),
         };
-        Fault::new(
-            death(status, tail),
-            format!("{} {command} {how}{}{tail}", self.name, if tail.is_empty() { "" } else { ": " }),
-        )
+        let message = format!("{} {command} {how}{}{tail}", self.name, if tail.is_empty() { "" } else { ": " });
+        let killed = status.is_some_and(|s| s.signal() == Some(libc::SIGKILL));
+        if killed && Own::find().oom_kills() > self.oom_kills {
+            let remedy = "raise the memory limit of isobench's cgroup, or ask for fewer instances";
+            return Fault::new(
+                FaultKind::HarnessLimit,
+                format!("{message}: the kernel killed it for memory: {remedy}"),
+            );
+        }
+        Fault::new(death(status, tail), message)
     }
 
     fn wait_briefly(&mut self) -> Option<ExitStatus> {

@@ -7,7 +7,7 @@
 
 use crate::backend::Cleaned;
 use crate::stopwatch::Deadline;
-use crate::{cgroup, containers, reap};
+use crate::{allowance, cgroup, containers, reap};
 use isobench_core::Fault;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -57,6 +57,7 @@ impl Daemon {
             }
             let log = File::create(dir.join(LOG))?;
             command.env(reap::COOKIE, dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+            allowance::with_found_open_files(&mut command);
             // SAFETY: only system calls between fork and exec.
             unsafe { command.pre_exec(move || enter_namespace(hidden)) };
             command.spawn()

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod agents;
+pub mod allowance;
 pub mod backend;
 pub mod cgroup;
 pub mod channel;
@@ -34,6 +35,7 @@ pub mod part;
 pub mod place;
 pub mod plan;
 pub mod probing;
+pub mod processors;
 pub mod protocol;
 pub mod reap;
 pub mod serve;

@@ -1,5 +1,6 @@
 //! Reads the machine's description: what makes two runs comparable, or not.
 
+use crate::allowance;
 use crate::memory::field;
 use isobench_core::Machine;
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub fn describe() -> Machine {
             .and_then(|t| Some(t.split_once('[')?.1.split_once(']')?.0.to_string())),
         ksm: text("/sys/kernel/mm/ksm/run").map(|t| t == "1"),
         swap_bytes: field(&meminfo, "SwapTotal:").unwrap_or(0),
+        allowance: Some(allowance::describe()),
     }
 }
 
@@ -57,28 +59,6 @@ pub fn is_emulated() -> bool {
     false
 }
 
-/// Processor time so far, in clock ticks over all cores: `(stolen by the hypervisor, all)`.
-pub fn steal_ticks() -> Option<(u64, u64)> {
-    let stat = text("/proc/stat")?;
-    let ticks: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|w| w.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal; guest time is part of user time already.
-    Some((*ticks.get(7)?, ticks.iter().take(8).sum()))
-}
-
-/// Microseconds so far in which some task waited for a processor, where the kernel accounts for pressure.
-pub fn cpu_pressure_us() -> Option<u64> {
-    let pressure = text("/proc/pressure/cpu")?;
-    let some = pressure.lines().find(|l| l.starts_with("some"))?;
-    some.rsplit_once("total=")?.1.trim().parse().ok()
-}
-
-/// Tasks of the whole machine that run or want to at this instant, without the caller.
-pub fn others_runnable() -> Option<u64> {
-    let stat = text("/proc/stat")?;
-    let running = stat.lines().find_map(|l| l.strip_prefix("procs_running "))?;
-    Some(running.trim().parse::<u64>().ok()?.saturating_sub(1))
-}
-
 /// Times so far that the kernel took the processor from the processes this one has waited for, and theirs.
 pub fn involuntary_switches() -> u64 {
     // SAFETY: an all-zero rusage is valid, and the call fills it or fails.
@@ -88,19 +68,6 @@ pub fn involuntary_switches() -> u64 {
         usage
     };
     u64::try_from(usage.ru_nivcsw).unwrap_or(0)
-}
-
-/// Mean frequency of the processors now, where the system tells: from `cpufreq`, else from `/proc/cpuinfo` (which in
-/// many virtual machines never changes).
-pub fn khz() -> Option<u64> {
-    let scaling = |n: usize| text(format!("/sys/devices/system/cpu/cpu{n}/cpufreq/scaling_cur_freq"))?.parse().ok();
-    let mut all: Vec<u64> = (0..).map_while(scaling).collect();
-    if all.is_empty() {
-        let cpuinfo = text("/proc/cpuinfo")?;
-        let mhz = cpuinfo.lines().filter(|l| l.starts_with("cpu MHz")).filter_map(|l| l.rsplit_once(':'));
-        all = mhz.filter_map(|(_, mhz)| mhz.trim().parse().ok()).map(|mhz: f64| (mhz * 1e3) as u64).collect();
-    }
-    (all.iter().sum::<u64>()).checked_div(all.len() as u64)
 }
 
 fn text(path: impl AsRef<Path>) -> Option<String> {

@@ -102,6 +102,35 @@ fn state_folder() -> Result<PathBuf> {
     Ok(set("ISOBENCH_STATE")?.unwrap_or_else(|| PathBuf::from(format!("/tmp/isobench-{uid}"))))
 }
 
+/// Most bytes of a socket's path: `sun_path` less the byte that ends it.
+const SOCKET_PATH: usize = 107;
+
+/// The longest path that a row needs for a socket below the state folder, but for the few that nest deeper (a private
+/// daemon, a jail): those name the limit themselves.
+const SOCKET_BELOW: &str = "/20260101-000000-000/b99999/by-hand.sock";
+
+/// The path of the state folder leaves no room for the names of sockets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the path of the state folder, {}, has {} bytes: a socket's path has at most {SOCKET_PATH}, of which {room} are left \
+     for the folder; set ISOBENCH_STATE to a shorter one, for example /tmp/ib", path.display(), path.as_os_str().len()
+)]
+pub struct StateTooLong {
+    /// The folder.
+    path: PathBuf,
+    /// Most bytes that its path may have.
+    room: usize,
+}
+
+/// Checks that the state folder's path leaves room for the names of sockets: once, at the start, and not in every row.
+///
+/// # Errors
+/// Returns an error if the path is too long.
+pub fn leaves_room_for_sockets(state: &Path) -> Result<(), StateTooLong> {
+    let room = SOCKET_PATH - SOCKET_BELOW.len();
+    if state.as_os_str().len() <= room { Ok(()) } else { Err(StateTooLong { path: state.into(), room }) }
+}
+
 fn find_root(from: &Path) -> Result<PathBuf> {
     match from.ancestors().find(|dir| dir.join("workloads").is_dir()) {
         Some(root) => Ok(root.into()),
@@ -147,4 +176,18 @@ pub fn unix_ms() -> u64 {
 pub fn new_run_id() -> String {
     let format = time::macros::format_description!("[year][month][day]-[hour][minute][second]-[subsecond digits:3]");
     time::UtcDateTime::now().format(&format).expect("a fixed format of numbers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_folder_that_leaves_no_room_is_refused_with_the_remedy() {
+        let of = |length: usize| PathBuf::from(format!("/{}", "x".repeat(length - 1)));
+        assert_eq!(leaves_room_for_sockets(&of(67)), Ok(()));
+        let error = leaves_room_for_sockets(&of(68)).unwrap_err().to_string();
+        assert!(error.contains("has 68 bytes") && error.contains("67 are left"), "{error}");
+        assert!(error.contains("set ISOBENCH_STATE"), "{error}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The runner program: `main` of every `isobench-runner-<backend>`.
 
+use crate::allowance;
 use crate::backend::{Backend, RunContext};
 use crate::experiments;
 use crate::protocol::{BlockRequest, CleanRequest, Event, Owned};
@@ -18,6 +19,7 @@ use std::time::Instant;
 
 /// Serves one command of the runner protocol, named by the first argument.
 pub fn main(backend: &dyn Backend) -> ExitCode {
+    allowance::raise_open_files();
     let name = backend.describe().backend;
     let command = std::env::args().nth(1).unwrap_or_default();
     let served = protected_stdout().and_then(|mut out| match command.as_str() {

@@ -1,13 +1,14 @@
 //! One run on this machine, from asking the backends to the last record on disk. Used by `isobench run` and by the
 //! Criterion benches, so that both measure and write alike.
 
+use crate::allowance;
 use crate::backend::{RunContext, Target};
 use crate::circumstances::Before;
 use crate::client::INTERRUPTED;
 use crate::fleet::{Active, Fleet, Mustered};
 use crate::guests::{self, Built};
 use crate::machine;
-use crate::place::{self, Places};
+use crate::place::{self, Places, StateTooLong};
 use crate::plan::{self, Filter};
 use crate::protocol::{BlockRequest, Visit};
 use crate::reap::StateDir;
@@ -57,6 +58,9 @@ pub enum SessionError {
         /// What the system said.
         cause: io::Error,
     },
+    /// The path of the state folder leaves no room for the names of sockets.
+    #[error(transparent)]
+    StateTooLong(#[from] StateTooLong),
     /// No runner program was found.
     #[error("no isobench-runner-* program in {}: `make build` builds them", .0.display())]
     NoRunners(std::path::PathBuf),
@@ -84,6 +88,8 @@ pub struct Session {
 impl Session {
     /// Asks the backends, builds the guests, plans the cells, prepares what they share. `say` hears each step.
     pub fn begin(places: &Places, options: Options, say: &(dyn Fn(&str) + Sync)) -> Result<Session, SessionError> {
+        allowance::raise_open_files();
+        place::leaves_room_for_sockets(&places.state)?;
         let id = place::new_run_id();
         let state = StateDir::create(&places.state, &id)
             .map_err(|cause| SessionError::State { path: places.state.clone(), cause })?;

@@ -116,7 +116,7 @@ impl<'a> Accumulator<'a> {
     pub fn finish(mut self) -> Summary {
         let run = self.run;
         let of_backend = |name: &str| run.backends.iter().find(|b| b.description.backend == name);
-        let usual = Reference::of(self.run.machine.cores, self.cells.values().flat_map(|data| &data.records));
+        let usual = Reference::of(self.run.machine.processors(), self.cells.values().flat_map(|data| &data.records));
         let mut cells = Vec::with_capacity(run.cells.len());
         for entry in &run.cells {
             // Taken out, so that a cell's samples are freed once it is summed up.

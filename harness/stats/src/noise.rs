@@ -41,6 +41,11 @@ pub const PRESSURE_LIMIT_PPM: u64 = 600_000;
 /// the time, and with two cores a single one takes half of what the block could have had.
 pub const OTHERS_SHARE: f64 = 0.5;
 
+/// Most of a block that a CPU quota may hold isobench back, parts per million: 1 %. A quota takes whole slices of up to a
+/// tenth of a second, in which a start stands still: some of them decide the median of a short visit, and fewer the tail
+/// of a long one.
+pub const THROTTLED_LIMIT_PPM: u64 = 10_000;
+
 /// Most blocks of one experiment that may be disturbed: a third. If they are all moved the same way, the median of all
 /// is the 0.5/(1 − ⅓) = 75 % quantile of the others (or the 25 %): up to there it stays between their quartiles.
 pub const DISTURBED_SHARE: f64 = 1.0 / 3.0;
@@ -62,20 +67,20 @@ pub struct Reference {
     pub calibration_ns: Option<f64>,
     /// Median frequency.
     pub khz: Option<f64>,
-    /// Processors of the machine.
-    pub cores: u32,
+    /// Processors that isobench may run on.
+    pub processors: u32,
 }
 
 impl Reference {
-    /// What the blocks of a run on a machine with `cores` processors show together.
-    pub fn of<'a>(cores: u32, blocks: impl Iterator<Item = &'a BlockRecord>) -> Reference {
+    /// What the blocks of a run on so many `processors` show together.
+    pub fn of<'a>(processors: u32, blocks: impl Iterator<Item = &'a BlockRecord>) -> Reference {
         let (mut calibrations, mut frequencies) = (Vec::new(), Vec::new());
         for block in blocks {
             calibrations.extend(block.calibration_ns.into_iter().flatten().map(|ns| ns as f64));
             frequencies.extend(block.khz.map(|khz| khz as f64));
         }
         let best = (!calibrations.is_empty()).then(|| quantile(&sorted(&calibrations), 0.25));
-        Reference { calibration_ns: best.filter(|ns| *ns > 0.0), khz: median(&frequencies), cores }
+        Reference { calibration_ns: best.filter(|ns| *ns > 0.0), khz: median(&frequencies), processors }
     }
 
     /// How many times as long as in the best quarter the slower of a block's two calibrations took.
@@ -88,7 +93,7 @@ impl Reference {
     fn judge(&self, block: &BlockRecord) -> Tally {
         let over = |limit: bool| u32::from(limit);
         let cold_start = block.experiment == Some(Experiment::ColdStart);
-        let others = |[before, after]: [u64; 2]| before.min(after) as f64 >= OTHERS_SHARE * f64::from(self.cores);
+        let others = |[before, after]: [u64; 2]| before.min(after) as f64 >= OTHERS_SHARE * f64::from(self.processors);
         let slow = |khz: u64| self.khz.is_some_and(|usual| (khz as f64) < usual * (1.0 - FREQUENCY_LIMIT));
         let mut tally = Tally {
             blocks: 1,
@@ -96,7 +101,10 @@ impl Reference {
             calibration: over(self.slowness(block).is_some_and(|times| times > 1.0 + CALIBRATION_LIMIT)),
             frequency: over(block.khz.is_some_and(slow)),
             pressure: over(cold_start && block.cpu_pressure_ppm.is_some_and(|ppm| ppm > PRESSURE_LIMIT_PPM)),
-            others: over(block.others_runnable.is_some_and(|ends| self.cores > 0 && others(ends))),
+            others: over(block.others_runnable.is_some_and(|ends| self.processors > 0 && others(ends))),
+            throttled: over(
+                block.throttled_us.is_some_and(|us| us * 1_000_000 > block.wall_ns / 1000 * THROTTLED_LIMIT_PPM),
+            ),
             disturbed: 0,
         };
         tally.disturbed = over(tally.reasons().next().is_some());
@@ -121,6 +129,8 @@ pub struct Tally {
     pub pressure: u32,
     /// Others wanted [`OTHERS_SHARE`] of the processors just before and just after.
     pub others: u32,
+    /// A CPU quota held it back for over [`THROTTLED_LIMIT_PPM`].
+    pub throttled: u32,
 }
 
 impl Tally {
@@ -132,6 +142,7 @@ impl Tally {
             ("low frequency", self.frequency),
             ("pressure", self.pressure),
             ("other programs", self.others),
+            ("throttled by a CPU quota", self.throttled),
         ];
         all.into_iter().filter(|(_, blocks)| *blocks > 0)
     }
@@ -159,6 +170,7 @@ impl AddAssign for Tally {
         self.frequency += other.frequency;
         self.pressure += other.pressure;
         self.others += other.others;
+        self.throttled += other.throttled;
     }
 }
 
@@ -247,6 +259,7 @@ mod tests {
             calibration_ns: Some([1_000_000, 1_030_000]),
             // Something woke up at one end.
             others_runnable: Some([0, 3]),
+            throttled_us: Some(5_000),
             ..BlockRecord::default()
         }
     }
@@ -272,6 +285,7 @@ mod tests {
             ("low frequency", BlockRecord { khz: Some(2_000_000), ..quiet() }),
             ("pressure", BlockRecord { cpu_pressure_ppm: Some(900_000), ..quiet() }),
             ("other programs", BlockRecord { others_runnable: Some([1, 2]), ..quiet() }),
+            ("throttled by a CPU quota", BlockRecord { throttled_us: Some(6_000), ..quiet() }),
         ];
         for (what, block) in bad {
             let seen = circumstances(&[quiet(), block, quiet(), quiet()]).all();

@@ -232,7 +232,8 @@ fn delete_task(client: &Client, id: &str, deadline: Deadline) -> Result<(), ApiE
 /// Why there is no container.
 fn unstartable(error: ApiError) -> Fault {
     let fault = Fault::from(error);
-    Fault { kind: if is_no_program(&fault.message) { FaultKind::InvalidGuest } else { fault.kind }, ..fault }
+    let guests = fault.kind == FaultKind::BackendFailed && is_no_program(&fault.message);
+    Fault { kind: if guests { FaultKind::InvalidGuest } else { fault.kind }, ..fault }
 }
 
 /// Whether a runtime says of the agent's file that it cannot be executed.

@@ -4,6 +4,7 @@
 use isobench_core::Limits;
 use isobench_oci::config::resources;
 use isobench_oci::layer::Entry;
+use isobench_runner::processors::OURS;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -37,6 +38,11 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 
 /// The configuration of all containers of a deployment; [`of_one`] is that of one. `args` are the agent's.
 pub fn spec(args: &[String], limits: &Limits, environment: Vec<String>, limit_swap: bool) -> Value {
+    let mut resources = resources(limits, limit_swap);
+    // A daemon does not inherit the processors that isobench may use.
+    if let Some(cpus) = OURS.restriction() {
+        resources["cpu"] = json!({ "cpus": cpus });
+    }
     let mut command = vec![AGENT.to_string()];
     command.extend_from_slice(args);
     let mount = |to: &str, kind: &str, source: &str, options: &[&str]| {
@@ -78,7 +84,7 @@ pub fn spec(args: &[String], limits: &Limits, environment: Vec<String>, limit_sw
                 { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "network" },
             ],
             "cgroupsPath": "",
-            "resources": resources(limits, limit_swap),
+            "resources": resources,
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
         },

@@ -7,6 +7,7 @@ use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfi
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use isobench_core::{Fault, FaultKind, Limits};
 use isobench_runner::containers::{PIDS, memory_limit};
+use isobench_runner::processors::OURS;
 use isobench_runner::{Attribution, Deadline, cgroup, owner, reap};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,8 @@ pub fn settings(
             // The same with swap included: none of it.
             memory_swap: Some(memory),
             pids_limit: Some((PIDS * agents) as i64),
+            // A daemon does not inherit the processors that isobench may use.
+            cpuset_cpus: OURS.restriction(),
             mounts: Some(vec![Mount {
                 typ: Some(MountType::BIND),
                 source: Some(folder.to_string_lossy().into_owned()),

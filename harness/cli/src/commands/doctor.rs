@@ -1,13 +1,18 @@
 //! `isobench doctor`: what can run here, which versions, what is missing and how to get it.
 
 use anyhow::{Result, bail};
+use isobench_core::run::Allowance;
 use isobench_core::text::one_line;
 use isobench_core::{Availability, Guest, workload};
 use isobench_runner::place::{self, Places};
+use isobench_runner::processors::OURS;
 use isobench_runner::reap::StateDir;
 use isobench_runner::{RunContext, client, guests, machine};
 use serde_json::json;
 use std::process::ExitCode;
+
+/// Fewest open files that no row needs more of: three descriptors for each of 256 instances at once.
+const FEW_FILES: u64 = 1024;
 
 /// Say what can run here, which versions, what is missing and how to get it
 ///
@@ -25,6 +30,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::find()?;
+    place::leaves_room_for_sockets(&places.state)?;
     let state = StateDir::create(&places.state, &format!("doctor-{}", place::new_run_id()))?;
     let (runners, broken): (Vec<_>, Vec<_>) = client::discover(&places.programs).into_iter().partition(Result::is_ok);
     let runners: Vec<_> = runners.into_iter().flatten().filter(|r| !r.description.hidden).collect();
@@ -56,6 +62,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "{} · {} cores · {} · kernel {} · cgroup {}",
             machine.cpu, machine.cores, machine.os, machine.kernel, machine.cgroup
         );
+        if let Some(limits) = machine.allowance.as_ref().and_then(limits) {
+            println!("limits: {limits}");
+        }
         for (runner, availability) in runners.iter().zip(&availabilities) {
             print_backend(&runner.description.backend, &runner.description.model.to_string(), availability);
         }
@@ -72,6 +81,21 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         false => available > 0,
     };
     Ok(if enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The limits of isobench that can change a number, in a line. `None` if there are none.
+fn limits(allowance: &Allowance) -> Option<String> {
+    let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+    let limits = [
+        OURS.restriction().map(|cpus| format!("processors {cpus}")),
+        allowance.cpu_quota_milli.map(|milli| format!("CPU quota of {} processors", milli as f64 / 1e3)),
+        allowance.memory_bytes.map(|bytes| format!("{} of memory in the cgroup", mib(bytes))),
+        allowance.pids.map(|n| format!("{n} processes in the cgroup")),
+        allowance.address_space_bytes.map(|bytes| format!("{} of address space (ulimit -v)", mib(bytes))),
+        allowance.open_files.filter(|[_, hard]| *hard < FEW_FILES).map(|[_, hard]| format!("{hard} open files")),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
+    (!limits.is_empty()).then(|| limits.join(", "))
 }
 
 fn print_backend(name: &str, model: &str, availability: &Availability) {

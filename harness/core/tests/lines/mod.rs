@@ -62,6 +62,7 @@ pub fn lines() -> Vec<Record> {
             khz: None,
             calibration_ns: Some([1_000_000, 1_010_000]),
             others_runnable: Some([0, 1]),
+            throttled_us: Some(0),
         }),
         Record::Load(Load {
             cell: 3,

@@ -115,6 +115,12 @@ impl List {
 fn machine(list: &mut List, base: &Machine, new: &Machine) {
     list.push("processor", (base.cpu.clone(), new.cpu.clone()), true, Scope::Everything);
     list.add("cores", base.cores, new.cores);
+    let quota = |m: &Machine| {
+        let milli = m.allowance.as_ref().and_then(|allowance| allowance.cpu_quota_milli);
+        milli.map_or_else(|| "none".into(), |milli| format!("{} processors", milli as f64 / 1e3))
+    };
+    list.add("processors allowed", base.processors(), new.processors());
+    list.add("CPU quota", quota(base), quota(new));
     list.maybe("microcode", &base.microcode, &new.microcode);
     list.add("kernel", &base.kernel, &new.kernel);
     list.add("operating system", &base.os, &new.os);

@@ -2,8 +2,8 @@
 
 use super::numbers::{Number, numbers};
 use isobench_core::run::RunFile;
-use isobench_core::words::Flag;
 use isobench_core::text::printable;
+use isobench_core::words::Flag;
 use isobench_stats::{CellSummary, Spread, Summary, Verdict};
 use serde::Serialize;
 

@@ -3,7 +3,7 @@
 use super::{page::PageOptions, prose};
 use crate::units;
 use isobench_core::Availability;
-use isobench_core::run::{BackendEntry, Machine, Order, RunFile};
+use isobench_core::run::{Allowance, BackendEntry, Machine, Order, RunFile};
 use isobench_core::text::one_line;
 use isobench_stats::{Summary, noise, settle, spread};
 use maud::{Markup, html};
@@ -33,7 +33,7 @@ fn method(run: &RunFile) -> Markup {
         p { b { "Warm calls" } " are kept from call 0. A change-point test on each block's series tells where its settled part begins: the last segments whose medians lie within " (percent(settle::SETTLE_LIMIT)) " of the last one's. The headline takes that part, without the first " (percent(settle::SHORTEST_SEGMENT)) " of the series, or the second half where the last change lies in the last " (percent(settle::SETTLED_SHARE)) ": such a block has not settled. A cell is " span.tag.warn { "unstable" } " where most of its blocks have not, and shows the medians of its first and last halves too." }
         p { b { "A block" } " is one visit to a cell in a fresh runner process. " (order) " Samples inside a block are not independent, so each block counts once: a median is that of the blocks' medians, its interval (95 %, from " (spread::INTERVAL_BLOCKS) " blocks) lies between order statistics of them, and quantiles of the tail weigh blocks alike. Fewer blocks cover too little: their range is shown instead, as it is for a p90 under " (spread::interval_blocks(0.9)) " blocks and a p99 under " (spread::interval_blocks(0.99)) "." }
         p { b { "Noisy" } " is a cell whose blocks' medians have an interquartile range over " (percent(noise::SPREAD_LIMIT)) " of their median (from " (noise::SPREAD_BLOCKS) " blocks), or of whose blocks of one experiment over a third were disturbed. A quantile q is shown from 1/(1−q) samples: with fewer it is the largest sample." }
-        p { b { "A disturbed block" } " lost over " (percent(noise::STEAL_LIMIT_PPM as f64 / 1e6)) " of the processor to other machines (steal time); or a fixed calibration loop before or after it took over " (percent(noise::CALIBRATION_LIMIT)) " longer than in the run's best quarter; or the frequency lay over " (percent(noise::FREQUENCY_LIMIT)) " below the run's median; or, in a cold-start visit, some task waited for a processor during over " (percent(noise::PRESSURE_LIMIT_PPM as f64 / 1e6)) " of it (pressure); or other programs wanted half of the processors both just before and just after it. It is counted and stays in every figure." }
+        p { b { "A disturbed block" } " lost over " (percent(noise::STEAL_LIMIT_PPM as f64 / 1e6)) " of the processor to other machines (steal time); or a fixed calibration loop before or after it took over " (percent(noise::CALIBRATION_LIMIT)) " longer than in the run's best quarter; or the frequency lay over " (percent(noise::FREQUENCY_LIMIT)) " below the run's median; or, in a cold-start visit, some task waited for a processor during over " (percent(noise::PRESSURE_LIMIT_PPM as f64 / 1e6)) " of it (pressure); or other programs wanted half of the processors that isobench may use, both just before and just after it; or a CPU quota held isobench back for over " (percent(noise::THROTTLED_LIMIT_PPM as f64 / 1e6)) " of it. It is counted and stays in every figure." }
         p { b { "Memory" } " is read with 0, 1, 2, 4, … live instances, for all processes that keep them alive; the slope is Theil–Sen's, the headline its PSS." }
     }
 }
@@ -64,9 +64,10 @@ fn machine(machine: &Machine) -> Markup {
                 .map_or_else(unknown, |on| if on { "on: memory figures are lower for it" } else { "off" }.into()),
         ),
     ];
+    let allowed = machine.allowance.as_ref().map(allowance).unwrap_or_default();
     html! {
         h2 id="machine" { "Machine" }
-        dl { @for (name, fact) in &facts { dt { (name) } dd { (fact) } } }
+        dl { @for (name, fact) in facts.iter().chain(&allowed) { dt { (name) } dd { (fact) } } }
         @if !machine.mitigations.is_empty() {
             details {
                 summary { "Processor vulnerabilities and mitigations" }
@@ -74,6 +75,22 @@ fn machine(machine: &Machine) -> Markup {
             }
         }
     }
+}
+
+/// What isobench may use of the machine, as far as something limits it.
+fn allowance(allowance: &Allowance) -> Vec<(&'static str, String)> {
+    let bytes = |bytes: u64| units::bytes(bytes as f64);
+    let mut facts = vec![("Processors allowed", format!("{} ({})", allowance.processors, allowance.cpus))];
+    let limits = [
+        ("CPU quota", allowance.cpu_quota_milli.map(|milli| format!("{} processors", milli as f64 / 1e3))),
+        ("Memory limit of the cgroup", allowance.memory_bytes.map(bytes)),
+        ("Processes and threads of the cgroup", allowance.pids.map(|n| n.to_string())),
+        ("Processes and threads of the user", allowance.processes.map(|n| n.to_string())),
+        ("Open files", allowance.open_files.map(|[soft, hard]| format!("{hard} (raised from {soft})"))),
+        ("Address space of a process", allowance.address_space_bytes.map(bytes)),
+    ];
+    facts.extend(limits.into_iter().filter_map(|(name, limit)| Some((name, limit?))));
+    facts
 }
 
 fn versions(backends: &[BackendEntry]) -> Markup {

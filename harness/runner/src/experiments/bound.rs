@@ -2,6 +2,7 @@
 
 use super::{Case, start_answered};
 use crate::backend::{Attribution, Deployment};
+use crate::cgroup::Own;
 use crate::memory::{self, Reading};
 use crate::protocol::BlockRequest;
 use crate::stopwatch::{Deadline, Phases};
@@ -26,6 +27,7 @@ pub(super) fn bound(request: &BlockRequest, experiment: Experiment, n: u32, (by,
 pub(super) fn of_fault(fault: Fault) -> Result<Reason, Fault> {
     match fault.kind {
         FaultKind::DeadlineExceeded | FaultKind::NoHello => Ok((BoundBy::Deadline, fault.to_string())),
+        FaultKind::HarnessLimit | FaultKind::DiskFull => Ok((BoundBy::Harness, fault.to_string())),
         FaultKind::BackendFailed
         | FaultKind::OutOfMemory
         | FaultKind::ChannelClosed
@@ -64,7 +66,7 @@ impl Budget {
         instance.stop(stop())?;
         let (bytes, source) = match asked {
             Some(bytes) => (bytes, "the budget".to_string()),
-            None => (base.available / MEMORY_SHARE, format!("half of the {} available", mib(base.available))),
+            None => of_machine(base.available, Own::find().memory_left()),
         };
         Ok(Budget { bytes, source, base, each: one.pss.saturating_sub(base.pss) })
     }
@@ -89,6 +91,15 @@ impl Budget {
     }
 }
 
+/// The budget where none was asked for, and what it is: of what the machine has available, and of what is left to the
+/// cgroups of isobench, the smaller.
+fn of_machine(available: u64, left: Option<u64>) -> (u64, String) {
+    match left.filter(|left| *left < available) {
+        Some(left) => (left / MEMORY_SHARE, format!("half of the {} left to the cgroup of isobench", mib(left))),
+        None => (available / MEMORY_SHARE, format!("half of the {} available", mib(available))),
+    }
+}
+
 /// The bound of a visit's time: a step is expected to take twice as long as the one of half its size.
 pub(super) fn out_of_time(begun: Duration, last: Duration, longest: Duration, n: u32) -> Option<Reason> {
     let why = || {
@@ -101,4 +112,28 @@ pub(super) fn out_of_time(begun: Duration, last: Duration, longest: Duration, n:
 fn mib(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
     if mib >= 100.0 { format!("{mib:.0} MiB") } else { format!("{mib:.3} MiB") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_of_machine_and_cgroup_is_the_budget() {
+        let (gib, mib) = (1 << 30, 1 << 20);
+        assert_eq!(of_machine(4 * gib, None).0, 2 * gib);
+        assert_eq!(of_machine(4 * gib, Some(9 * gib)).0, 2 * gib);
+        let (bytes, source) = of_machine(4 * gib, Some(300 * mib));
+        assert_eq!((bytes, source.as_str()), (150 * mib, "half of the 300 MiB left to the cgroup of isobench"));
+    }
+
+    #[test]
+    fn a_limit_of_the_harness_is_no_bound_of_the_row() {
+        let open_files = Fault::new(FaultKind::InvalidGuest, "agent: Too many open files (os error 24)");
+        let (by, why) = of_fault(open_files).unwrap();
+        assert_eq!(by, BoundBy::Harness);
+        assert!(why.contains("ulimit -Hn"), "{why}");
+        assert_eq!(of_fault(Fault::backend("no slot is free")).unwrap().0, BoundBy::Failure);
+        assert!(of_fault(Fault::new(FaultKind::GuestTrap, "unreachable")).is_err());
+    }
 }
