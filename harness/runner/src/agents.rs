@@ -5,6 +5,7 @@ use crate::backend::{RunContext, Target};
 use crate::client::INTERRUPTED;
 use crate::part::Part;
 use crate::reap::{self, COOKIE};
+use crate::sealed;
 use crate::stopwatch::Deadline;
 use isobench_core::{Fault, FaultKind, Guest, sha256_hex};
 use std::fs;
@@ -111,7 +112,7 @@ pub fn compiled_guest(ctx: &RunContext, target: &Target, engine: &str, options: 
     let stamp = format!("{} {} {options:?}", program_stamp(&agent)?, target.artifact_sha256);
     let key = sha256_hex(stamp.as_bytes());
     let path = ctx.cache.join("prepared").join(format!("{key}.cwasm"));
-    if !path.is_file() {
+    if !sealed::is_whole(&path) {
         let failed = |e: std::io::Error| Fault::backend(format!("{}: {e}", path.display()));
         let part = Part::beside(&path).map_err(failed)?;
         let mut command = Command::new(&agent);
@@ -119,7 +120,7 @@ pub fn compiled_guest(ctx: &RunContext, target: &Target, engine: &str, options: 
         run_to_end(&mut command, PREPARE_DEADLINE).map_err(|message| {
             Fault::new(FaultKind::InvalidGuest, format!("{}: {message}", target.artifact.display()))
         })?;
-        part.persist(&path).map_err(failed)?;
+        sealed::put(part, &path).map_err(failed)?;
     }
     Ok(path)
 }

@@ -1,8 +1,9 @@
 //! Fixtures to artifacts: what a workload's guests are made of, built where they need building, content-addressed.
 
 use crate::agents::{self, output_of, run_to_end};
-use crate::part::{self, Part};
+use crate::part::Part;
 use crate::place::Places;
+use crate::sealed;
 use isobench_core::workload::GuestSource;
 use isobench_core::{Guest, Workload, sha256_hex};
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ fn build_one(
         GuestSource::Rust(dir) => {
             let key = source_key(places, dir, guest)?;
             let path = places.cache.join("guests").join(format!("{}-{guest}-{key}", workload.name));
-            if !path.is_file() {
+            if !sealed::is_whole(&path) {
                 say(&format!("building the {guest} guest of {}", workload.name));
                 let failed = |e: std::io::Error| format!("{}: {e}", path.display());
                 let part = Part::beside(&path).map_err(failed)?;
@@ -74,7 +75,7 @@ fn build_one(
                     Guest::Native => build_native(places, dir, part.path())?,
                     _ => build_wasm(places, &workload.name, part.path())?,
                 }
-                part.persist(&path).map_err(failed)?;
+                sealed::put(part, &path).map_err(failed)?;
             }
             Ok(path)
         }
@@ -86,8 +87,10 @@ fn assemble(places: &Places, workload: &str, path: &Path) -> Result<PathBuf, Str
     let wasm = wat::parse_file(path).map_err(|e| e.to_string().trim().to_string())?;
     // With the workload's name, for a backend that refuses it names this file.
     let out = places.cache.join("guests").join(format!("{workload}-wat-{}.wasm", &sha256_hex(&wasm)[..16]));
-    if !out.is_file() {
-        part::write(&out, wasm).map_err(|e| format!("{}: {e}", out.display()))?;
+    if !sealed::is_whole(&out) {
+        let failed = |e: std::io::Error| format!("{}: {e}", out.display());
+        let part = Part::beside(&out).map_err(failed)?;
+        fs::write(part.path(), wasm).and_then(|()| sealed::put(part, &out)).map_err(failed)?;
     }
     Ok(out)
 }

@@ -38,6 +38,7 @@ pub mod probing;
 pub mod processors;
 pub mod protocol;
 pub mod reap;
+mod sealed;
 pub mod serve;
 pub mod session;
 pub mod settings;
