@@ -12,6 +12,8 @@
 # The emulated machine sees this one's files through virtiofs and keeps what it writes in memory, so nothing it does
 # stays. Build first: it is a hundred times slower. Wants Debian: qemu-system-x86, its virtiofsd, apt-get, dpkg-deb.
 # ISOBENCH_NESTED_DEADLINE: seconds for all of it, 1800 unless said (with --tests 7200). Its exit status is the command's.
+# ISOBENCH_NESTED_KERNEL: a folder with another kernel package of Debian's, unpacked (dpkg-deb -x), and busybox in bin/.
+# ISOBENCH_NESTED_APPEND: more of the kernel's command line. Control groups are of version 2 alone in there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,7 +57,7 @@ trap 'exit 130' INT TERM
 package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -1)
 [ -n "$package" ] || fail "apt knows no linux-image-cloud-amd64: this script wants Debian's"
 . scripts/cache.sh
-unpacked=$cache/kvm-in-tcg/$package
+unpacked=${ISOBENCH_NESTED_KERNEL:-$cache/kvm-in-tcg/$package}
 if ! [ -d "$unpacked" ]; then
     mkdir -p "$(dirname "$unpacked")" "$work/packages" "$work/unpacked"
     (cd "$work/packages" && apt-get download -qq -o APT::Sandbox::User=root "$package-unsigned" busybox-static) || fail "apt-get download failed"
@@ -72,7 +74,8 @@ for module in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/vi
     drivers/virtio/virtio_pci_legacy_dev drivers/virtio/virtio_pci fs/fuse/fuse fs/fuse/virtiofs fs/overlayfs/overlay \
     virt/lib/irqbypass arch/x86/kvm/kvm arch/x86/kvm/kvm-amd; do
     number=$((number + 1))
-    cp "$modules/$module.ko" "$root/modules/$number.ko"
+    # Kernels before 5.12 have the first two parts of virtio_pci in one module.
+    [[ $module == drivers/virtio/virtio_pci_*_dev && ! -e $modules/$module.ko ]] || cp "$modules/$module.ko" "$root/modules/$number.ko"
 done
 
 # What the command finds: this folder, and the variables that say where things are.
@@ -123,7 +126,7 @@ timeout "${ISOBENCH_NESTED_DEADLINE:-1800}" qemu-system-x86_64 -M q35 -accel tcg
     -object memory-backend-memfd,id=memory,size=4G,share=on -numa node,memdev=memory \
     -chardev "socket,id=fs,path=$work/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=host \
     -kernel "$unpacked"/boot/vmlinuz-* -initrd "$work/root.cpio" \
-    -append "console=ttyS0 loglevel=1 panic=-1 no_timer_check ${khz:+tsc_early_khz=$khz}" \
+    -append "console=ttyS0 loglevel=1 panic=-1 no_timer_check ${khz:+tsc_early_khz=$khz} ${ISOBENCH_NESTED_APPEND:-}" \
     -nodefaults -display none -no-reboot -serial stdio </dev/null >"$work/serial" &
 machine=$!
 wait "$machine" || fail "the machine did not end in time"
