@@ -96,6 +96,7 @@ impl Bench {
         ensure!(status.success(), "run {n} of {cell} ended with {status}: run it by hand to see why");
         let folder = fs::read_dir(out.join("results"))?.next().context("a run leaves a folder")??.path();
         let report = isobench_report::read(&RunDir::new(&folder))?;
+        // A folder that this program has made for the run above.
         fs::remove_dir_all(&out)?;
         Ok(report)
     }

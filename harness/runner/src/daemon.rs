@@ -112,6 +112,7 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         cgroup::clear(&self.cgroup);
         let deadline = Deadline::after(REMOVE_DEADLINE);
+        // The folder was made for this daemon alone, inside the state folder of this process.
         while fs::remove_dir_all(&self.dir).is_err() && self.dir.exists() && !deadline.passed() {
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -285,6 +285,7 @@ pub fn ask(program: &Path, request: &OverheadRequest) -> anyhow::Result<Overhead
     command.env(reap::COOKIE, &request.block.ctx.state);
     let answer = ask_program(&mut command, &serde_json::to_vec(request)?);
     reap::kill_cookie(&request.block.ctx.state);
+    // This process's own run gave the folder to the program that has just ended.
     let _ = fs::remove_dir_all(&request.block.ctx.state);
     Ok(serde_json::from_slice(&answer?)?)
 }

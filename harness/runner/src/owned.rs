@@ -1,8 +1,9 @@
 //! Folders that isobench made itself. A folder is used, and things in it are read, run or removed, only after the checks
 //! here: a path alone proves nothing, because anybody can point a variable at a folder or make one in `/tmp` first.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use crate::part;
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +79,7 @@ struct Kind {
 
 impl Kind {
     fn ensure(&self, path: &Path, marked: impl Fn(&Path) -> bool, file: &str, text: &str) -> Result<(), OwnedError> {
-        let io = |cause| OwnedError::Io { path: path.into(), variable: self.variable, cause };
+        let io = |cause| self.io(path, cause);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(io)?;
         }
@@ -87,15 +88,12 @@ impl Kind {
             _ => {}
         }
         self.check_owner(path)?;
-        // The marker is the first thing in a new folder, so one with anything else in it was not made by isobench.
         if !marked(path) {
-            let mut entries = fs::read_dir(path).map_err(io)?.flatten().filter(|entry| entry.file_name() != file);
-            if entries.next().is_some() {
-                return Err(self.refuse(path, "is not empty and was not made by this version of isobench".into()));
-            }
+            self.refuse_content(path, &marked)?;
+            // From here on nobody else can add anything; what was added before is seen by the second look.
             fs::set_permissions(path, fs::Permissions::from_mode(self.mode)).map_err(io)?;
-            let mark = || File::create(path.join(file))?.write_all(text.as_bytes());
-            mark().map_err(io)?;
+            self.refuse_content(path, &marked)?;
+            part::write(&path.join(file), text).map_err(io)?;
         }
         let mode = fs::symlink_metadata(path).map_err(io)?.mode() & 0o7777;
         if mode & self.others != 0 {
@@ -104,12 +102,22 @@ impl Kind {
         Ok(())
     }
 
+    /// Refuses a folder without a marker that holds anything. The marker is the first thing in a folder of isobench's,
+    /// so only another isobench that is writing the marker at this moment may have a file there.
+    fn refuse_content(&self, path: &Path, marked: impl Fn(&Path) -> bool) -> Result<(), OwnedError> {
+        let entries = fs::read_dir(path).map_err(|cause| self.io(path, cause))?;
+        if entries.flatten().any(|entry| !part::is_part(&entry.file_name())) && !marked(path) {
+            return Err(self.refuse(path, "is not empty and was not made by this version of isobench".into()));
+        }
+        Ok(())
+    }
+
+    fn io(&self, path: &Path, cause: io::Error) -> OwnedError {
+        OwnedError::Io { path: path.into(), variable: self.variable, cause }
+    }
+
     fn check_owner(&self, path: &Path) -> Result<(), OwnedError> {
-        let meta = fs::symlink_metadata(path).map_err(|cause| OwnedError::Io {
-            path: path.into(),
-            variable: self.variable,
-            cause,
-        })?;
+        let meta = fs::symlink_metadata(path).map_err(|cause| self.io(path, cause))?;
         // SAFETY: geteuid cannot fail.
         let me = unsafe { libc::geteuid() };
         if meta.is_symlink() {
@@ -197,6 +205,39 @@ mod tests {
             return crate::testing::skip("giving a folder to another user needs root");
         }
         assert!(state_root(&path).unwrap_err().to_string().contains("belongs to user 65534"));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_marker_is_not_followed() {
+        for (ensure, name) in [(state_root as fn(&Path) -> Result<(), OwnedError>, MARKER), (cache, TAG)] {
+            let dir = folder();
+            let victim = dir.path().join("victim");
+            fs::write(&victim, "content").unwrap();
+            let path = dir.path().join("s");
+            fs::create_dir(&path).unwrap();
+            symlink(&victim, path.join(name)).unwrap();
+            assert!(ensure(&path).unwrap_err().to_string().contains("is not empty"));
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "content");
+        }
+    }
+
+    #[test]
+    fn processes_that_make_one_folder_at_once_all_get_it() {
+        for ensure in [state_root as fn(&Path) -> Result<(), OwnedError>, cache] {
+            for _ in 0..20 {
+                let dir = folder();
+                let path = dir.path().join("s");
+                std::thread::scope(|scope| {
+                    for n in 0..8 {
+                        let path = &path;
+                        scope.spawn(move || {
+                            ensure(path).unwrap();
+                            fs::write(path.join(format!("content-{n}")), "").unwrap();
+                        });
+                    }
+                });
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Owner tags. Anything that may outlive its process (container, cgroup, image, folder) carries the tag of the process
 //! that made it, so that clean-up can tell the leftovers of a dead run from resources in use.
 
-use crate::reap::start_time;
+use crate::reap::{start_time, started_in};
 use std::fs;
 use std::io;
+use std::sync::LazyLock;
 
 /// First digits of the boot id in a tag: 48 of its 128 bits, because tags are part of names with limited lengths.
 const BOOT_DIGITS: usize = 12;
@@ -49,13 +50,11 @@ pub fn life(tag: &str) -> Life {
     if !proc_shows_this_namespace() {
         return Life::Unknown("/proc shows another PID namespace");
     }
-    if start_time(pid) == Some(started) {
-        return Life::Alive;
-    }
     match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) if started_in(&stat) == Some(started) => Life::Alive,
         // Another process has the id now, or only a zombie is left.
         Ok(_) => Life::Gone,
-        Err(_) if exists(pid) => Life::Unknown("the kernel hides its owner's process (mount option hidepid of /proc)"),
+        Err(_) if exists(pid) => Life::Unknown("its owner's process cannot be looked at (/proc mounted with hidepid?)"),
         Err(_) => Life::Gone,
     }
 }
@@ -78,18 +77,25 @@ fn parse(tag: &str) -> Option<(&str, u64, u32, u64)> {
     whole.then_some((boot_id, numbers.0, numbers.1, numbers.2))
 }
 
-/// The first digits of this boot's id; zeros if the kernel does not tell it, which no other boot has.
-fn boot() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(BOOT_DIGITS).collect();
-    format!("{digits:0<BOOT_DIGITS$}")
+/// The first digits of this boot's id; zeros if the kernel does not tell it, which no other boot has. Read once: a tag
+/// is made in the middle of some cold starts.
+fn boot() -> &'static str {
+    static BOOT: LazyLock<String> = LazyLock::new(|| {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(BOOT_DIGITS).collect();
+        format!("{digits:0<BOOT_DIGITS$}")
+    });
+    &BOOT
 }
 
-/// The inode of this process's PID namespace; 0 if /proc does not tell it.
+/// The inode of this process's PID namespace, which a process never leaves; 0 if /proc does not tell it.
 fn namespace() -> u64 {
-    let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    let text = link.to_string_lossy();
-    text.trim_start_matches("pid:[").trim_end_matches(']').parse().unwrap_or(0)
+    static NAMESPACE: LazyLock<u64> = LazyLock::new(|| {
+        let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let text = link.to_string_lossy();
+        text.trim_start_matches("pid:[").trim_end_matches(']').parse().unwrap_or(0)
+    });
+    *NAMESPACE
 }
 
 /// Whether the process ids in /proc are those of this process's namespace: `unshare --pid` without a new /proc leaves

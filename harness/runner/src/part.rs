@@ -2,8 +2,9 @@
 
 use crate::Cleaned;
 use crate::owner;
-use std::fs;
-use std::io;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -56,8 +57,14 @@ impl Drop for Part {
 /// Returns an error if the file cannot be written; nothing is left then.
 pub fn write(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     let part = Part::beside(path)?;
-    fs::write(part.path(), content)?;
+    // A file or link that has the name already is not this process's.
+    File::create_new(part.path())?.write_all(content.as_ref())?;
     part.persist(path)
+}
+
+/// Whether a file's name is that of something in the making.
+pub fn is_part(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(PART.as_bytes())
 }
 
 /// Removes what killed processes had begun to write in a cache that isobench has checked to be its own.

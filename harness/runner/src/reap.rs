@@ -120,7 +120,12 @@ fn is_run_name(name: &str) -> bool {
 
 /// When a process started, in clock ticks since boot (`/proc/PID/stat`, field 22): tells a reused pid apart.
 pub fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    started_in(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The start time in the content of `/proc/PID/stat`; `None` of a zombie, which is dead but for its parent's wait.
+pub(crate) fn started_in(stat: &[u8]) -> Option<u64> {
+    let stat = String::from_utf8_lossy(stat);
     // The command's name may hold spaces and parentheses: fields are counted after the last one.
     let (_, rest) = stat.rsplit_once(')')?;
     if rest.trim_start().starts_with('Z') {

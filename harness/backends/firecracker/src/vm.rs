@@ -30,7 +30,7 @@ struct Home(PathBuf);
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // What resists goes with the block's folder.
+        // Made for this machine inside the block's state folder. What resists goes with that one.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

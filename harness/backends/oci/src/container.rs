@@ -231,6 +231,7 @@ impl Surroundings for Container {
         let deleted = self.delete();
         // Where the runtime was killed before it had written down what it had made.
         cgroup::clear(&self.cgroup);
+        // This container's own folder, inside the block's state folder.
         let _ = fs::remove_dir_all(&self.bundle);
         deleted
     }

@@ -192,6 +192,7 @@ fn remove_unused(states: &Path) {
     for dir in fs::read_dir(states).into_iter().flatten().flatten().map(|entry| entry.path()) {
         let used = fs::metadata(dir.join(STATE)).or_else(|_| fs::metadata(&dir)).and_then(|m| m.modified());
         if used.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNUSED)) {
+            // Only isobench writes into this folder of its cache, whose tag the coordinator has checked.
             let _ = fs::remove_dir_all(dir);
         }
     }

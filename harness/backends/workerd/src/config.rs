@@ -51,6 +51,7 @@ pub(crate) fn compiled(ctx: &RunContext, target: &Target, program: &Path) -> Res
     put(&home, &files)?;
     let allowed = target.limits.start_deadline(target.emulated);
     let binary = compile(program, &home, allowed).map_err(|e| Fault::backend(format!("the configuration: {e}")))?;
+    // Made above, inside the state folder of this process.
     let _ = fs::remove_dir_all(home);
     part::write(&path, binary).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))?;
     Ok(path)

@@ -154,6 +154,7 @@ impl Full {
 impl Drop for Full {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.0).status();
+        // This test has made the folder and mounted on it.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -75,6 +75,7 @@ impl ByHand for Loop {
         overhead::first_answer(&mut agent, self.image.frame_limit as usize, &self.input);
         let took = before.elapsed();
         firecracker.kill().and_then(|()| firecracker.wait()).expect("Firecracker ends");
+        // Made above for this start, inside the state folder of this process.
         fs::remove_dir_all(&self.home).expect("removing the folder");
         took
     }
