@@ -113,12 +113,25 @@ impl Runner {
     /// Starts the owner of what the backend's cells share.
     pub fn own(&self, ctx: &RunContext) -> Result<Owner, Fault> {
         let (mut process, stdin) = Process::spawn(&self.program, &self.env, "own", &ctx.state, ctx)?;
-        match process.line::<Owned>(Instant::now() + PREPARE_DEADLINE) {
-            Ok(Some(Owned::Prepared { record, took_ns })) => Ok(Owner { record, took_ns, stdin: Some(stdin), process }),
-            Ok(Some(Owned::Failed(fault))) => Err(fault),
-            Ok(None) => Err(process.died("prepare")),
-            Err(fault) => Err(fault),
-        }
+        let fault = match process.line::<Owned>(Instant::now() + PREPARE_DEADLINE) {
+            Ok(Some(Owned::Prepared { record, took_ns })) => {
+                let (runner, ctx) = (self.clone(), ctx.clone());
+                return Ok(Owner { record, took_ns, stdin: Some(stdin), process: Some(process), runner, ctx });
+            }
+            Ok(Some(Owned::Failed(fault))) => return Err(fault),
+            Ok(None) => process.died("prepare"),
+            Err(fault) => fault,
+        };
+        drop(process);
+        self.clean_after_owner(ctx);
+        Err(fault)
+    }
+
+    /// Has the backend remove what an owner had outside its own processes (cgroups, containers), after that owner was
+    /// killed or crashed. What a clean-up cannot remove now is left to `isobench clean`.
+    fn clean_after_owner(&self, ctx: &RunContext) {
+        let ctx = RunContext { state: ctx.state.with_extension("clean"), ..ctx.clone() };
+        let _ = self.clean(&CleanRequest { ctx, dead: Vec::new() });
     }
 
     /// One block in a fresh runner process. Whatever happens, the answer is records, and no process of it is left.
@@ -189,30 +202,40 @@ pub struct Owner {
     /// How long `prepare` took.
     pub took_ns: u64,
     stdin: Option<ChildStdin>,
-    process: Process,
+    /// `None` once it has been dropped.
+    process: Option<Process>,
+    runner: Runner,
+    ctx: RunContext,
 }
 
 impl Owner {
     /// Ends it: closes its standard input and waits until everything is down.
-    pub fn release(mut self) {
-        self.let_go();
+    pub fn release(self) {
+        drop(self);
     }
 
-    fn let_go(&mut self) {
+    /// Whether the process ends by itself within the deadline and says that it took everything down.
+    fn ends_well(&mut self) -> bool {
         drop(self.stdin.take());
         let until = Instant::now() + RELEASE_DEADLINE;
         while Instant::now() < until {
-            match self.process.child.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
-                _ => return,
+            match self.process.as_mut().map(|process| process.child.try_wait()) {
+                Some(Ok(None)) => std::thread::sleep(Duration::from_millis(10)),
+                Some(Ok(Some(status))) => return status.success(),
+                _ => return false,
             }
         }
+        false
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.let_go();
+        let well = self.ends_well();
+        drop(self.process.take());
+        if !well {
+            self.runner.clean_after_owner(&self.ctx);
+        }
     }
 }
 

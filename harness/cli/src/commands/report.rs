@@ -3,6 +3,7 @@
 use super::found;
 use anyhow::{Context, Result, bail};
 use isobench_core::store::RunDir;
+use isobench_core::text::one_line;
 use isobench_report::{Report, export};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,6 +107,6 @@ fn hdr_logs(args: &Args, path: &Path) -> Result<ExitCode> {
 
 fn remark(remarks: &[String]) {
     for remark in remarks {
-        eprintln!("isobench: {remark}");
+        eprintln!("isobench: {}", one_line(remark));
     }
 }
