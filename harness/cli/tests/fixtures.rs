@@ -55,6 +55,35 @@ fn a_link_out_of_the_folder_is_refused() {
 }
 
 #[test]
+fn a_guest_by_its_usual_name_may_not_be_a_link_out_of_the_folder() {
+    let checkout = Checkout::new();
+    checkout.script("w", "");
+    let guest = checkout.path("workloads/w/guest.js");
+    fs::remove_file(&guest).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &guest).unwrap();
+    let ran = checkout.run(&["check", "w"]);
+    ran.expect(3).says("w/guest.js").says("leads out of the workload's folder");
+    assert!(!ran.stdout.contains("root:") && !ran.stderr.contains("root:"), "{ran:?}");
+}
+
+#[test]
+fn an_input_or_answer_that_is_a_folder_or_a_pipe_is_refused_with_its_line() {
+    for (key, line) in [("input", 5), ("expected", 6)] {
+        for what in ["folder", "pipe"] {
+            let checkout = Checkout::new();
+            checkout.script("w", "");
+            fs::create_dir(checkout.path("workloads/w/folder")).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(checkout.path("workloads/w/pipe")).status().unwrap();
+            assert!(made.success());
+            let toml = GOOD.replace(&format!("{key} = \"in\""), &format!("{key} = \"{what}\""));
+            fs::write(checkout.path("workloads/w/workload.toml"), toml).unwrap();
+            let ran = checkout.run(&["check", "w"]);
+            ran.expect(3).says(&format!("workload.toml:{line}")).says(&format!("`{what}` is")).says("name a file");
+        }
+    }
+}
+
+#[test]
 fn a_broken_fixture_costs_its_own_cells_and_the_exit_code() {
     let checkout = Checkout::new();
     checkout.script("good", "");

@@ -72,6 +72,38 @@ fn a_target_has_rows_for_what_it_answers_and_no_memory() {
     checkout.assert_nothing_left();
 }
 
+/// Answers each POST with that status and no body; the URL.
+fn empty(status: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_answers_everything_with_nothing_is_an_error_row() {
+    for status in ["204 No Content", "200 OK"] {
+        let checkout = checkout();
+        // The case that is measured has an empty request and an empty answer.
+        let nothing = isobench_core::sha256_hex(b"");
+        let more = format!("[[case]]\nname = \"empty\"\ninput = \"nothing\"\nexpected_sha256 = \"{nothing}\"\n");
+        checkout.fixture("echo", &more, &[("guest.js", ""), ("nothing", "")]);
+        let url = empty(status);
+        checkout.run(&["run", "--only", "http/", "--budget", "1s", "--target", &url]).expect(3);
+        let (run, records) = checkout.read_run();
+        assert!(run.cells.iter().all(|cell| cell.blocks == 0 && !cell.faults.is_empty()), "{:?}", run.cells);
+        assert!(!run.cells.is_empty() && records.is_empty());
+        let message = &run.cells[0].faults[0].fault.message;
+        assert!(message.contains("verifying with the case `small`"), "{message}");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_a_target_is_told_before_anything_runs() {
     let checkout = checkout();

@@ -84,6 +84,13 @@ impl Fault {
         Fault::new(FaultKind::BackendFailed, message)
     }
 
+    /// Whether the fault tells of the thing that was tried, and would come again: not of a moment in which the machine
+    /// was busy or full.
+    pub fn is_conclusive(&self) -> bool {
+        use FaultKind::{DeadlineExceeded, DiskFull, HarnessLimit, NoHello, OutOfMemory};
+        ![DeadlineExceeded, NoHello, HarnessLimit, DiskFull, OutOfMemory].contains(&self.kind)
+    }
+
     /// Puts `context` before the message.
     #[must_use]
     pub fn context(self, context: impl fmt::Display) -> Fault {

@@ -177,10 +177,10 @@ impl Checker<'_> {
         if !seen.insert(name.clone()) {
             return Err(self.error(case.name.span(), format!("case `{name}` appears twice: give each its own name")));
         }
-        let input = self.inside(&case.input)?;
+        let input = self.file(&case.input)?;
         let expected_sha256 = match (case.expected, case.expected_sha256) {
             (Some(path), None) => {
-                let path = self.inside(&path)?;
+                let path = self.file(&path)?;
                 let bytes =
                     fs::read(&path).map_err(|e| WorkloadError { file: path, line: None, message: e.to_string() })?;
                 crate::sha256_hex(&bytes)
@@ -198,6 +198,27 @@ impl Checker<'_> {
             }
         };
         Ok(Case { name, input, expected_sha256 })
+    }
+
+    /// A regular file inside the workload's own folder: reading a named pipe would wait forever.
+    fn file(&self, path: &toml::Spanned<String>) -> Result<PathBuf, WorkloadError> {
+        let full = self.inside(path)?;
+        if full.is_file() {
+            return Ok(full);
+        }
+        let what = if full.is_dir() { "is a folder" } else { "is no regular file" };
+        Err(self.error(path.span(), format!("`{}` {what}: name a file", path.get_ref())))
+    }
+
+    /// A file or folder that is there by its usual name. It may not be a link out of the workload's folder either.
+    fn usual(&self, name: &str) -> Result<Option<PathBuf>, WorkloadError> {
+        let path = self.dir.join(name);
+        let (Ok(real), Ok(root)) = (path.canonicalize(), self.dir.canonicalize()) else { return Ok(None) };
+        if real.starts_with(root) {
+            return Ok(Some(path));
+        }
+        let message = format!("leads out of the workload's folder, to {}: put a copy here", real.display());
+        Err(WorkloadError { file: path, line: None, message })
     }
 
     /// A file or folder that exists and lies inside the workload's own folder.
@@ -229,12 +250,12 @@ impl Checker<'_> {
         let mut sources = BTreeMap::new();
         let (js, wasm, rust) = match guests {
             Some(g) => {
-                let find = |p: Option<toml::Spanned<String>>| p.map(|p| self.inside(&p)).transpose();
-                (find(g.js)?, find(g.wasm)?, find(g.rust)?)
+                let file = |p: Option<toml::Spanned<String>>| p.map(|p| self.file(&p)).transpose();
+                (file(g.js)?, file(g.wasm)?, g.rust.map(|p| self.inside(&p)).transpose()?)
             }
             None => {
-                let find = |name: &str| Some(self.dir.join(name)).filter(|p| p.exists());
-                (find("guest.js"), find("guest.wasm").or_else(|| find("guest.wat")), find("rust"))
+                let wasm = self.usual("guest.wasm")?.map_or_else(|| self.usual("guest.wat"), |file| Ok(Some(file)))?;
+                (self.usual("guest.js")?, wasm, self.usual("rust")?)
             }
         };
         if let Some(rust) = rust {

@@ -1,6 +1,8 @@
 //! One run on this machine, from asking the backends to the last record on disk. Used by `isobench run` and by the
 //! Criterion benches, so that both measure and write alike.
 
+mod remote;
+
 use crate::allowance;
 use crate::backend::{RunContext, Target};
 use crate::circumstances::Before;
@@ -142,7 +144,10 @@ impl Session {
             }
             _ => None,
         };
-        Ok(Session { run, broken, places: places.clone(), backends, workloads, store, next_block: 0, state })
+        let mut session =
+            Session { run, broken, places: places.clone(), backends, workloads, store, next_block: 0, state };
+        session.verify_remote(say)?;
+        Ok(session)
     }
 
     /// The run's folder, if it writes one.

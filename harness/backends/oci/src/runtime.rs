@@ -4,10 +4,11 @@ use crate::probe;
 use isobench_core::{Fault, sha256_hex};
 use isobench_runner::RunContext;
 use isobench_runner::agents;
+use isobench_runner::part;
 use isobench_runner::place::installed;
 use isobench_runner::spawned::Role;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -103,7 +104,8 @@ impl Runtime {
 
     fn with_platform(&self, ctx: &RunContext) -> Result<Runtime, Fault> {
         let kernel = fs::read_to_string("/proc/version").unwrap_or_default();
-        let kvm = Path::new("/dev/kvm").exists();
+        // Whether this user can use it, which may differ from another user of the same cache.
+        let kvm = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
         let key = sha256_hex(format!("{} {kernel} {kvm}", agents::program_stamp(&self.program)?).as_bytes());
         let cached = ctx.cache.join(CACHE).join(format!("{RUNSC}-{}", &key[..16]));
         let remembered = fs::read_to_string(&cached).unwrap_or_default();
@@ -111,20 +113,23 @@ impl Runtime {
         if let Some(platform) = lines.next().filter(|line| PLATFORMS.contains(line)) {
             return Ok(Runtime { notes: lines.map(String::from).collect(), ..self.on(platform) });
         }
-        let mut notes = Vec::new();
+        let (mut notes, mut conclusive) = (Vec::new(), true);
         for platform in PLATFORMS {
             if platform == "kvm" && !kvm {
-                notes.push("gVisor's platform kvm is not used: there is no /dev/kvm".into());
+                notes.push("gVisor's platform kvm is not used: /dev/kvm cannot be opened".into());
                 continue;
             }
             match probe::try_one(ctx, &self.on(platform)) {
                 Ok(()) => {
-                    // Nothing is lost if it cannot be remembered but the time to try again.
-                    let text = format!("{platform}\n{}", notes.join("\n"));
-                    let _ = fs::create_dir_all(ctx.cache.join(CACHE)).and_then(|()| fs::write(&cached, text));
+                    // A platform that was only late may be in time on a less busy machine. Nothing is lost by an answer
+                    // that is not remembered but the time to try again.
+                    if conclusive {
+                        let _ = part::write(&cached, format!("{platform}\n{}", notes.join("\n")));
+                    }
                     return Ok(Runtime { notes, ..self.on(platform) });
                 }
                 Err(fault) => {
+                    conclusive &= fault.is_conclusive();
                     notes.push(format!("gVisor's platform {platform} does not work here: {}", fault.message));
                 }
             }

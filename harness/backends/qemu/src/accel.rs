@@ -19,6 +19,9 @@ pub const PROBE_AGENT: &str = "isobench-qemu-probe";
 /// Longest wait for a probe guest; under a working KVM it boots in half a second.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Said of an answer that is not kept.
+const AGAIN: &str = "the next run asks again";
+
 /// How many times longer may take what runs under KVM on a machine that is emulated itself: it boots a probe guest in 2
 /// to 12 s.
 const EMULATED_TIMES: u32 = 10;
@@ -60,18 +63,25 @@ pub fn ask(
     let path = ctx.cache.join("kvm").join(format!("{}.json", &sha256_hex(facts.as_bytes())[..32]));
     // Relative to the cache: the note goes into run.json, which people publish.
     let kept = path.strip_prefix(&ctx.cache).unwrap_or(&path).display();
-    let explained = |why| format!("a probe guest did not {what} ({why}); to ask again, remove {kept} in the cache");
-    Answer { failed: remembered(&path, probe).failed.map(explained) }
+    let explained = |why| {
+        let again = if path.is_file() { format!("to ask again, remove {kept} in the cache") } else { AGAIN.into() };
+        format!("a probe guest did not {what} ({why}); {again}")
+    };
+    let failed = remembered(&path, probe).failed;
+    Answer { failed: failed.map(explained) }
 }
 
-/// The answer in the cache, or a new one that is kept there.
+/// The answer in the cache, or a new one, which is kept there if it is conclusive. A guest that was only late may boot
+/// on a less busy machine.
 fn remembered(path: &Path, probe: impl FnOnce() -> Result<(), Fault>) -> Answer {
     if let Some(answer) = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return answer;
     }
-    let answer = Answer { failed: probe().err().map(|fault| fault.message) };
+    let probed = probe();
+    let conclusive = probed.as_ref().err().is_none_or(Fault::is_conclusive);
+    let answer = Answer { failed: probed.err().map(|fault| fault.message) };
     // An answer that cannot be kept is asked for again.
-    if let Ok(bytes) = serde_json::to_vec(&answer) {
+    if conclusive && let Ok(bytes) = serde_json::to_vec(&answer) {
         let _ = part::write(path, bytes);
     }
     answer
@@ -102,6 +112,7 @@ pub fn within(limit: Duration) -> Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isobench_core::FaultKind;
 
     #[test]
     fn a_probe_is_asked_once() {
@@ -110,6 +121,13 @@ mod tests {
         let no = remembered(&path, || Err(Fault::backend("no guest")));
         assert_eq!(no.failed.as_deref(), Some("no guest"));
         assert_eq!(remembered(&path, || panic!("asked twice")), no);
+
+        let path = dir.path().join("kvm/late.json");
+        for kind in [FaultKind::DeadlineExceeded, FaultKind::NoHello] {
+            let late = remembered(&path, || Err(Fault::new(kind, "nothing after 10000 ms")));
+            assert_eq!(late.failed.as_deref(), Some("nothing after 10000 ms"));
+            assert!(!path.exists(), "a guest that was only late is asked again");
+        }
 
         let path = dir.path().join("kvm/other.json");
         assert_eq!(remembered(&path, || Ok(())).failed, None);
