@@ -29,7 +29,7 @@ pub fn main(name: &str, model: Model) -> ExitCode {
 
 fn run(name: &str, model: Model) -> Result<()> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
-    let args: Vec<String> = std::env::args().collect();
+    let args = args();
     let action = Action::of(&args);
     place::build_programs()?;
     let places = Places::find()?;
@@ -80,7 +80,7 @@ fn run(name: &str, model: Model) -> Result<()> {
 /// `main` of a bench that only measures: Cargo passes every bench the same arguments, so it also names itself and has
 /// nothing to test. `run` gets the filters that are left, as Criterion's.
 pub fn measure(name: &str, run: impl FnOnce(&[&str]) -> Result<()>) -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
+    let args = args();
     match Action::of(&args) {
         Action::List => {
             println!("{name}: benchmark");
@@ -100,6 +100,11 @@ pub fn measure(name: &str, run: impl FnOnce(&[&str]) -> Result<()>) -> ExitCode 
             ExitCode::FAILURE
         }
     }
+}
+
+/// The arguments of this program. Bytes that are not UTF-8 become U+FFFD.
+fn args() -> Vec<String> {
+    std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }
 
 /// A session that such a bench drives by itself and keeps nothing of.

@@ -1,12 +1,14 @@
 //! `isobench`: one workload behind every boundary, measured, verified and plotted.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "`print` panics where the output is closed: use `output`")]
+
 mod commands;
 mod load;
+mod output;
 mod progress;
 mod schedule;
 
 use clap::{Parser, Subcommand};
-use isobench_core::text::printable;
 use isobench_runner::client::INTERRUPTED;
 use isobench_runner::place::Places;
 use std::io::IsTerminal;
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     // Runners are in groups of their own, so Ctrl-C reaches this program alone, which ends them in order.
     let handler = ctrlc::set_handler(|| {
         if !INTERRUPTED.swap(true, Ordering::Relaxed) {
-            eprintln!("\ninterrupted: taking everything down, what was measured is kept");
+            output::note("\ninterrupted: taking everything down, what was measured is kept");
         }
     });
     let done = handler.map_err(anyhow::Error::from).and_then(|()| match cli.command {
@@ -80,13 +82,19 @@ fn main() -> ExitCode {
     // Whoever was asked or prepared when Ctrl-C came was killed, and what it had outside its own processes is debris.
     let interrupted = INTERRUPTED.swap(false, Ordering::Relaxed);
     if interrupted && let Err(error) = Places::find().and_then(|places| commands::clean::clean(&places)) {
-        eprintln!("isobench: {error:#}; `isobench clean` tries again");
+        output::note(format!("isobench: {error:#}; `isobench clean` tries again"));
     }
     match done {
-        Ok(code) => code,
+        Ok(code) => match output::error() {
+            None => code,
+            Some(error) => {
+                output::note(format!("isobench: standard output: {error}; send it elsewhere, or make room"));
+                ExitCode::FAILURE
+            }
+        },
         Err(_) if interrupted => ExitCode::from(130),
         Err(error) => {
-            eprintln!("isobench: {}", printable(&format!("{error:#}")));
+            output::note(format!("isobench: {error:#}"));
             ExitCode::FAILURE
         }
     }

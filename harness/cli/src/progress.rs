@@ -1,9 +1,9 @@
 //! The progress bar: what is being measured, and when it will be over. On standard error, and only on a terminal; a
 //! pipe gets plain lines.
 
+use crate::output;
 use crate::schedule::Planned;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use isobench_core::text::printable;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -27,14 +27,12 @@ impl Progress {
 
     /// A step of the preparation.
     pub fn step(&self, what: &str) {
-        let what = printable(what);
-        if self.terminal { self.bar.set_message(what.to_string()) } else { eprintln!("{what}") }
+        if self.terminal { self.bar.set_message(what.to_string()) } else { output::note(what) }
     }
 
     /// A line that stays.
     pub fn line(&self, line: &str) {
-        let line = printable(line);
-        if self.terminal { self.bar.suspend(|| println!("{line}")) } else { println!("{line}") }
+        if self.terminal { self.bar.suspend(|| output::line(line)) } else { output::line(line) }
     }
 
     /// The plan is known: from here on the bar fills with time.

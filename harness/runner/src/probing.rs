@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// `main` of a runner that is also the agent of its probe.
 pub fn main(backend: &dyn Backend) -> ExitCode {
     // Commands of the runner protocol are words; an agent's arguments begin with `--connect`.
-    match std::env::args().nth(1) {
-        Some(first) if first.starts_with("--") => echo(),
+    match std::env::args_os().nth(1) {
+        Some(first) if first.as_encoded_bytes().starts_with(b"--") => echo(),
         _ => serve::main(backend),
     }
 }

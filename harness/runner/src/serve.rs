@@ -21,8 +21,9 @@ use std::time::Instant;
 pub fn main(backend: &dyn Backend) -> ExitCode {
     allowance::raise_open_files();
     let name = backend.describe().backend;
-    let command = std::env::args().nth(1).unwrap_or_default();
-    let served = protected_stdout().and_then(|mut out| match command.as_str() {
+    let command = std::env::args_os().nth(1).unwrap_or_default();
+    let command = command.to_string_lossy();
+    let served = protected_stdout().and_then(|mut out| match &*command {
         "describe" => answer(&mut out, &backend.describe()),
         "probe" => answer(&mut out, &backend.probe(&input()?)),
         "own" => own(backend, &mut out),

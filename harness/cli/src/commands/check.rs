@@ -1,5 +1,6 @@
 //! `isobench check`: every case once on every guest, verified. How a fixture's author tests it.
 
+use crate::output;
 use crate::progress::Progress;
 use anyhow::{Result, bail};
 use isobench_core::run::{Order, Plan};
@@ -76,7 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     session.finish(None)?;
     progress.finish();
-    println!("{} passed, {failed} failed", ids.len().saturating_sub(failed));
+    output::line(format!("{} passed, {failed} failed", ids.len().saturating_sub(failed)));
     Ok(super::finished(failed > 0))
 }
 

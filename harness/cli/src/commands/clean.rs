@@ -1,5 +1,6 @@
 //! `isobench clean`: removes what killed runs left.
 
+use crate::output;
 use anyhow::{Context, Result};
 use isobench_runner::cgroup::RUN_CGROUP;
 use isobench_runner::place::{self, Places};
@@ -35,7 +36,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         lines.push("nothing to clean".into());
     }
     lines.extend(cleaned.left_alone.iter().map(|line| format!("left alone {line}")));
-    super::print(&(lines.join("\n") + "\n"))?;
+    output::line(lines.join("\n"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -57,7 +58,7 @@ pub fn clean(places: &Places) -> Result<Cleaned> {
         };
         match runner.clean(&CleanRequest { ctx, dead: found.dead.clone() }) {
             Ok(of_backend) => cleaned.extend(of_backend),
-            Err(fault) => eprintln!("isobench clean: {}: {fault}", runner.description.backend),
+            Err(fault) => output::note(format!("isobench clean: {}: {fault}", runner.description.backend)),
         }
     }
     cleaned.extend(containers::reap("run", RUN_CGROUP));
@@ -66,7 +67,7 @@ pub fn clean(places: &Places) -> Result<Cleaned> {
         match fs::remove_dir_all(run) {
             Ok(()) => cleaned.removed.push(format!("folder {}", run.display())),
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => eprintln!("isobench clean: {}: {e}", run.display()),
+            Err(e) => output::note(format!("isobench clean: {}: {e}", run.display())),
         }
     }
     cleaned.extend(part::clean(&places.cache));

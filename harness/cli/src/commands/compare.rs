@@ -1,6 +1,7 @@
 //! `isobench compare`: two runs, or the two sides of one. Never measures.
 
 use super::found;
+use crate::output;
 use anyhow::{Context, Result, bail};
 use isobench_core::Cell;
 use isobench_core::store::RunDir;
@@ -68,13 +69,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         None => match Compared::sides(&base.run, &base.summary, &wanted) {
             Some(sides) => sides,
             None => {
-                eprintln!("isobench: run {} has no sides A and B: name a second run to compare it with", base.run.id);
+                output::note(format!(
+                    "isobench: run {} has no sides A and B: name a second run to compare it with",
+                    base.run.id
+                ));
                 return Ok(ExitCode::from(2));
             }
         },
     };
     if let Some(refusal) = compared.refusal() {
-        eprintln!("isobench: {}", printable(&refusal));
+        output::note(format!("isobench: {}", printable(&refusal)));
         return Ok(ExitCode::from(REFUSED));
     }
     if !compared.has_rows() {
@@ -102,9 +106,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     if let Some(file) = &args.html {
         isobench_report::write_text(file, &compare_page(&compared))?;
-        eprintln!("page     {}", file.display());
+        output::note(format!("page     {}", file.display()));
     }
-    super::print(&said)?;
+    output::print(&said);
     Ok(code)
 }
 

@@ -1,5 +1,6 @@
 //! `isobench doctor`: what can run here, which versions, what is missing and how to get it.
 
+use crate::output;
 use anyhow::{Result, bail};
 use isobench_core::run::Allowance;
 use isobench_core::text::one_line;
@@ -56,23 +57,23 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "isobench": env!("CARGO_PKG_VERSION"), "machine": machine, "backends": backends,
             "broken_runners": broken, "absent_guests": absent_guests, "cache": places.cache, "state": places.state,
         });
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        output::line(serde_json::to_string_pretty(&all)?);
     } else {
-        println!(
+        output::line(format!(
             "{} · {} cores · {} · kernel {} · cgroup {}",
             machine.cpu, machine.cores, machine.os, machine.kernel, machine.cgroup
-        );
+        ));
         if let Some(limits) = machine.allowance.as_ref().and_then(limits) {
-            println!("limits: {limits}");
+            output::line(format!("limits: {limits}"));
         }
         for (runner, availability) in runners.iter().zip(&availabilities) {
             print_backend(&runner.description.backend, &runner.description.model.to_string(), availability);
         }
         for fault in broken.iter().filter_map(|b| b.as_ref().err()) {
-            println!("✗ {}", one_line(&fault.to_string()));
+            output::line(format!("✗ {}", one_line(&fault.to_string())));
         }
         for line in &absent_guests {
-            println!("✗ {}", one_line(line));
+            output::line(format!("✗ {}", one_line(line)));
         }
     }
     let available = availabilities.iter().filter(|a| a.is_available()).count();
@@ -103,17 +104,17 @@ fn print_backend(name: &str, model: &str, availability: &Availability) {
         Availability::Available { versions, emulated, notes, absent } => {
             let versions: Vec<String> = versions.iter().map(|(part, version)| format!("{part} {version}")).collect();
             let emulated = if *emulated { " · EMULATED processor" } else { "" };
-            println!("✓ {name} ({model}){emulated}  {}", one_line(&versions.join(", ")));
+            output::line(format!("✓ {name} ({model}){emulated}  {}", one_line(&versions.join(", "))));
             for note in notes {
-                println!("    {}", one_line(note));
+                output::line(format!("    {}", one_line(note)));
             }
             for (variant, reason) in absent {
-                println!("    ✗ {name}/{variant}  {}", one_line(reason));
+                output::line(format!("    ✗ {name}/{variant}  {}", one_line(reason)));
             }
         }
         Availability::Unavailable { reason, remedy } => {
-            println!("✗ {name} ({model})  {}", one_line(reason));
-            println!("    to fix: {}", one_line(remedy));
+            output::line(format!("✗ {name} ({model})  {}", one_line(reason)));
+            output::line(format!("    to fix: {}", one_line(remedy)));
         }
     }
 }
@@ -124,7 +125,7 @@ fn absent_guests(places: &Places) -> Result<Vec<String>> {
     for loaded in workload::load_all(&places.workloads())? {
         match loaded {
             Ok(workload) => {
-                let built = guests::build(places, workload, &|line| eprintln!("{line}"));
+                let built = guests::build(places, workload, &|line| output::note(line));
                 let absent =
                     built.artifacts.iter().filter_map(|(guest, a): (&Guest, _)| Some((guest, a.as_ref().err()?)));
                 lines.extend(absent.map(|(guest, reason)| format!("{} {guest}: {reason}", built.workload.name)));

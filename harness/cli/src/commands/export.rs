@@ -1,5 +1,6 @@
 //! `isobench export`: a guest as a unit that a function platform takes.
 
+use crate::output;
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
@@ -94,6 +95,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let files = export::export(platform, &ctx, &target, &out)?;
     let list: String = files.iter().map(|file| format!("  {file}\n")).collect();
     let read = out.join("README.md");
-    super::print(&format!("{}\n{list}{} says how to deploy and to measure it\n", out.display(), read.display()))?;
+    output::print(&format!("{}\n{list}{} says how to deploy and to measure it\n", out.display(), read.display()));
     Ok(ExitCode::SUCCESS)
 }

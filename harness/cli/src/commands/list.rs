@@ -1,6 +1,6 @@
 //! `isobench list`: workloads and cells. Asks the backends what they are, not whether they can run: cheap.
 
-use super::say;
+use crate::output;
 use anyhow::Result;
 use isobench_core::run::Plan;
 use isobench_core::text::one_line;
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Ok(workload) => workloads.push(workload),
             Err(error) => {
                 broken = true;
-                eprintln!("isobench: {}", one_line(&error.to_string()));
+                output::note(format!("isobench: {}", one_line(&error.to_string())));
             }
         }
     }
@@ -36,14 +36,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         for workload in &workloads {
             let cases: Vec<&str> = workload.cases.iter().map(|c| c.name.as_str()).collect();
             let guests: Vec<String> = workload.sources.keys().map(ToString::to_string).collect();
-            say(&format!(
+            output::line(format!(
                 "{:10} {}\n{:10} cases {}; guests {}",
                 one_line(&workload.name),
                 one_line(&workload.summary),
                 "",
                 cases.join(", "),
                 guests.join(", ")
-            ))?;
+            ));
         }
         return Ok(super::finished(broken));
     }
@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let named: Vec<Built> = workloads.into_iter().map(plan::as_if_built).collect();
     let cells = plan::cells_everywhere(descriptions, &named, &Filter::default(), &Plan::default());
     for entry in cells {
-        say(&entry.cell.to_string())?;
+        output::line(entry.cell.to_string());
     }
     Ok(super::finished(broken))
 }

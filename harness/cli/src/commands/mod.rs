@@ -12,8 +12,6 @@ pub mod run;
 pub mod runs;
 pub mod schema;
 
-use isobench_core::text::printable;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Finished, but some cells are error rows or some fixture is broken.
@@ -25,28 +23,15 @@ pub fn finished(any_failed: bool) -> ExitCode {
 }
 
 /// The command line for the record, the program by its name alone: `run.json` is published, this machine's folders are
-/// not.
+/// not. Bytes that are not UTF-8 become U+FFFD: JSON has no other way to write them.
 pub fn command_line() -> Vec<String> {
-    std::iter::once("isobench".to_string()).chain(std::env::args().skip(1)).collect()
+    let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    std::iter::once("isobench".to_string()).chain(args).collect()
 }
 
 /// A finite number, with or without a percent sign behind it.
 fn percent(text: &str) -> Option<f64> {
     text.trim_end_matches('%').trim().parse().ok().filter(|percent: &f64| percent.is_finite())
-}
-
-/// Prints a line of text that may hold what guests, compilers or daemons said.
-pub fn say(line: &str) -> io::Result<()> {
-    print(&format!("{}\n", printable(line)))
-}
-
-/// Prints `text`. A reader that has seen enough (`isobench report --format csv | head`) is no error.
-pub fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done,
-    }
 }
 
 /// Columns of the terminal; nothing where the output is none.

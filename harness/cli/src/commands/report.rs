@@ -1,6 +1,7 @@
 //! `isobench report`: writes a run's report again, or its numbers in another format. Never measures.
 
 use super::found;
+use crate::output;
 use anyhow::{Context, Result, bail};
 use isobench_core::store::RunDir;
 use isobench_core::text::one_line;
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let text = written(&report);
     match &args.out {
         Some(file) => isobench_report::write_text(file, &text)?,
-        None => super::print(&text)?,
+        None => output::print(&text),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,7 +84,7 @@ fn beside(run: &Path) -> Result<PathBuf> {
 fn page(args: &Args, report: &Report, path: &Path) -> Result<ExitCode> {
     let folder = args.out.clone().map_or_else(|| beside(path), Ok)?;
     let page = isobench_report::write(report, &RunDir::new(path), &folder).with_context(|| of(path))?;
-    super::say(&page.display().to_string())?;
+    output::line(page.display().to_string());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,12 +102,12 @@ fn hdr_logs(args: &Args, path: &Path) -> Result<ExitCode> {
     if files.is_empty() {
         bail!("{} has no throughput to write logs of", path.display());
     }
-    super::say(&format!("{} logs in {}", files.len(), folder.display()))?;
+    output::line(format!("{} logs in {}", files.len(), folder.display()));
     Ok(ExitCode::SUCCESS)
 }
 
 fn remark(remarks: &[String]) {
     for remark in remarks {
-        eprintln!("isobench: {}", one_line(remark));
+        output::note(format!("isobench: {}", one_line(remark)));
     }
 }

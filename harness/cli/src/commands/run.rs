@@ -1,6 +1,7 @@
 //! `isobench run`: measures, and ends with a table and the path of the report.
 
 use crate::load::LoadArgs;
+use crate::output;
 use crate::progress::{Progress, expected_left};
 use crate::schedule::{Planned, Schedule};
 use anyhow::{Context, Result, bail};
@@ -272,9 +273,9 @@ fn conclude(run: &RunFile, dir: &RunDir, reports: &std::path::Path, broken: bool
     let report = isobench_report::read_partial(dir).context("reading the samples for the report")?;
     let page = isobench_report::write(&report, dir, reports).context("writing the report")?;
     let width = super::terminal_width();
-    println!("\n{}", terminal::table(run, &report.summary, crate::colour(), width));
-    println!("samples  {}", dir.samples().display());
-    println!("report   {}", page.display());
+    output::line(format!("\n{}", terminal::table(run, &report.summary, crate::colour(), width)));
+    output::line(format!("samples  {}", dir.samples().display()));
+    output::line(format!("report   {}", page.display()));
     if run.stopped_early.is_some() && isobench_runner::client::INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed) {
         return Ok(ExitCode::from(130));
     }

@@ -1,6 +1,7 @@
 //! `isobench runs`: the runs there are. Never measures.
 
 use super::found;
+use crate::output;
 use anyhow::Result;
 use isobench_core::RunFile;
 use isobench_core::store::RunDir;
@@ -23,10 +24,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let runs = found::all(&results);
     if runs.is_empty() {
-        eprintln!("isobench: no run in {}: `isobench run --quick` makes one", results.display());
+        output::note(format!("isobench: no run in {}: `isobench run --quick` makes one", results.display()));
     }
     let lines: String = runs.iter().map(|run| line(run) + "\n").collect();
-    super::print(&lines)?;
+    output::print(&lines);
     Ok(ExitCode::SUCCESS)
 }
 

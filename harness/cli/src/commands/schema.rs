@@ -1,5 +1,6 @@
 //! `isobench schema`: the JSON Schema of a run's files.
 
+use crate::output;
 use anyhow::Result;
 use isobench_core::schema;
 use std::process::ExitCode;
@@ -22,6 +23,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         File::Run => schema::run(),
         File::Sample => schema::sample(),
     };
-    super::print(&(serde_json::to_string_pretty(&schema)? + "\n"))?;
+    output::line(serde_json::to_string_pretty(&schema)?);
     Ok(ExitCode::SUCCESS)
 }

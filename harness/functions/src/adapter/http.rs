@@ -11,6 +11,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use isobench_core::{Fault, FaultKind};
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -65,9 +66,9 @@ fn port() -> Result<u16, std::num::ParseIntError> {
 ///
 /// where the agent is to dial ADDRESS.
 pub fn on_socket() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     ended(match &args[..] {
-        [unit, address, _, socket] => inherited(Path::new(unit), Path::new(address), socket),
+        [unit, address, _, socket] => inherited(Path::new(unit), Path::new(address), &socket.to_string_lossy()),
         _ => Err("usage: UNIT ADDRESS --socket-fd http=N".into()),
     })
 }

@@ -19,13 +19,14 @@ impl Session {
             }
             let entry = self.entry(id);
             let (row, workload) = (entry.cell.row(), entry.cell.workload.clone());
-            if !faults.contains_key(&(row.clone(), workload.clone())) {
+            let known = faults.get(&(row.clone(), workload.clone())).cloned();
+            let fault = known.unwrap_or_else(|| {
                 say(&format!("verifying {row} with {workload}"));
-                let fault = self.remote_fault(id);
-                interrupted()?;
-                faults.insert((row.clone(), workload.clone()), fault);
-            }
-            if let Some(fault) = faults[&(row, workload)].clone() {
+                self.remote_fault(id)
+            });
+            interrupted()?;
+            faults.insert((row, workload), fault.clone());
+            if let Some(fault) = fault {
                 let entry = &mut self.run.cells[id as usize];
                 let experiment = entry.experiments[0];
                 entry.faults.push(CellFault { experiment, fault, blocks: 0 });
