@@ -47,7 +47,7 @@ fn run(wanted: &[&str]) -> Result<()> {
     let mut lines = lines::all(&places)?;
     lines.retain(|line| wanted.is_empty() || wanted.iter().any(|part| line.ours.contains(part)));
     let node = Node::find(&places);
-    let only = lines.iter().flat_map(Line::cells).map(String::from).collect();
+    let only = lines.iter().flat_map(Line::cells).map(str::parse).collect::<Result<_, _>>()?;
     let session = isobench_benches::by_hand("best", &places, Filter { only, ..Filter::default() })?;
     let mut bench = Bench { session, places, node };
     match &bench.node {

@@ -64,7 +64,7 @@ fn run() -> Result<()> {
 }
 
 fn session(places: &Places, only: &[&str]) -> Result<Session> {
-    let only = only.iter().map(|part| (*part).into()).collect();
+    let only = only.iter().map(|pattern| pattern.parse()).collect::<Result<_, _>>()?;
     isobench_benches::by_hand("overhead", places, Filter { only, small_only: true, ..Filter::default() })
 }
 

@@ -7,10 +7,12 @@ mod load;
 mod output;
 mod progress;
 mod schedule;
+mod select;
 
 use clap::{Parser, Subcommand};
 use isobench_runner::client::INTERRUPTED;
 use isobench_runner::place::Places;
+use isobench_runner::select::NoMatch;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -19,8 +21,8 @@ const EXAMPLES: &str = "\
 Examples:
   isobench doctor                       what can run here, and how to get what cannot
   isobench run --quick                  the quick comparison: all models, small cases, a few minutes
-  isobench run --only v8 --only docker  two backends, every case
-  isobench run --only /wasm/ --skip qemu --budget 10m
+  isobench run --only v8/ --only docker/        two backends, every case
+  isobench run --guest wasm --skip qemu/ --budget 10m
   isobench run --rate sweep --burst     echo under load: latency against rate, and many requests at once
   isobench check my-workload            every case of one workload once on every guest, verified
   isobench report                       write the newest run's report again
@@ -30,7 +32,8 @@ Examples:
   isobench export cloud-run echo        a unit to deploy on a function platform, for `run --target`
   isobench clean                        reap whatever a killed run left
 
-PATTERN is a part of a cell's name, backend/variant/guest/workload/case; `isobench list --cells` prints the names.
+PATTERN matches whole parts of a cell's name, backend/variant/guest/workload/case, and may have wildcards: `v8/*/js`;
+`isobench run --help` says how, `isobench list --cells` prints the names.
 
 Exit codes: 0 everything planned was measured; 1 failed, and the message says why; 2 wrong usage;
 3 finished, but some cells are error rows or some fixture is broken; 4 the gate of `compare --fail-on` failed;
@@ -95,7 +98,8 @@ fn main() -> ExitCode {
         Err(_) if interrupted => ExitCode::from(130),
         Err(error) => {
             output::note(format!("isobench: {error:#}"));
-            ExitCode::FAILURE
+            // Wrong usage, though clap cannot know it.
+            if error.is::<NoMatch>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -90,7 +90,7 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_left() {
     checkout.run(&["export", "workers"]).expect(2).says("<WORKLOAD>");
     checkout.run(&["export", "workers", "w", "--guest", "java"]).expect(2).says("native, wasm, js");
     for nobody in ["nobody", "../w", "."] {
-        checkout.run(&["export", "workers", nobody]).expect(1).says("isobench list");
+        checkout.run(&["export", "workers", nobody]).expect(2).says("isobench list");
     }
     checkout.run(&["export", "workers", "w", "--guest", "native"]).expect(1).says("workers takes no native guest");
     checkout.run(&["export", "lambda", "w", "--guest", "wasm"]).expect(1).says("`w` has no wasm guest");

@@ -97,12 +97,12 @@ fn a_broken_fixture_costs_its_own_cells_and_the_exit_code() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2_and_nothing_to_do_with_1() {
+fn wrong_usage_ends_with_2_and_an_unknown_run_with_1() {
     let checkout = Checkout::new();
     checkout.script("w", "");
     checkout.run(&["run", "--nonsense"]).expect(2);
     checkout.run(&["run", "--budget", "soon"]).expect(2);
-    checkout.run(&["run", "--only", "no-such-cell"]).expect(1).says("isobench list --cells");
-    checkout.run(&["check", "nobody"]).expect(1).says("isobench list");
+    checkout.run(&["run", "--only", "no-such-cell"]).expect(2).says("isobench list --cells");
+    checkout.run(&["check", "nobody"]).expect(2).says("isobench list");
     checkout.run(&["report", "no-such-run"]).expect(1).says("no-such-run");
 }

@@ -97,10 +97,12 @@ fn stays(command_line: &str) -> bool {
     !command_line.contains("--guest")
 }
 
-/// The names of a cell's faults.
+/// The names of a cell's faults, each once: every experiment of a cell may end in the same one.
 fn faults(run: &RunFile, cell: &str) -> Vec<FaultKind> {
     let entry = run.cells.iter().find(|c| c.cell.to_string().starts_with(cell)).unwrap();
-    entry.faults.iter().map(|f| f.fault.kind).collect()
+    let mut kinds: Vec<FaultKind> = entry.faults.iter().map(|f| f.fault.kind).collect();
+    kinds.dedup();
+    kinds
 }
 
 #[track_caller]

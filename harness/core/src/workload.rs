@@ -57,6 +57,13 @@ pub struct WorkloadError {
     pub message: String,
 }
 
+impl WorkloadError {
+    /// The name of the folder with that file: that of the workload.
+    pub fn folder(&self) -> String {
+        self.file.parent().and_then(|p| p.file_name()).unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {

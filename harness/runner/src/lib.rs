@@ -39,6 +39,7 @@ pub mod processors;
 pub mod protocol;
 pub mod reap;
 mod sealed;
+pub mod select;
 pub mod serve;
 pub mod session;
 pub mod settings;

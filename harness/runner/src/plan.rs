@@ -3,6 +3,7 @@
 pub mod load;
 mod rows;
 
+pub use crate::select::Filter;
 pub use rows::engines;
 
 use crate::experiments::FOOTPRINT_STEPS;
@@ -20,37 +21,8 @@ use std::time::Duration;
 /// What a runner process itself may take to start, deploy from the cache and end.
 const BLOCK_GRACE: Duration = Duration::from_secs(5);
 
-/// The workload on which quick runs (and the headline) take footprint and throughput.
+/// The workload of which quick runs take footprint and throughput, beside those that are asked for by name.
 pub const HEADLINE_WORKLOAD: &str = "echo";
-
-/// Which cells are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Keep cells whose name contains one of these; empty keeps all.
-    pub only: Vec<String>,
-    /// Drop cells whose name contains one of these.
-    pub skip: Vec<String>,
-    /// Only the small case of each workload.
-    pub small_only: bool,
-}
-
-impl Filter {
-    /// Whether `name` (`backend/variant/guest/workload/case`) is wanted.
-    pub fn wants(&self, name: &str) -> bool {
-        (self.only.is_empty() || self.only.iter().any(|p| name.contains(p.as_str())))
-            && !self.skip.iter().any(|p| name.contains(p.as_str()))
-    }
-
-    /// Whether a backend was asked for by name: a hidden one, or all the rungs of one in a quick run.
-    pub fn names(&self, backend: &str) -> bool {
-        self.only.iter().any(|p| p.split('/').next() == Some(backend))
-    }
-
-    /// Whether a workload or a case was asked for by name: some pattern has it as one of its parts.
-    pub fn has_part(&self, word: &str) -> bool {
-        self.only.iter().any(|pattern| pattern.split('/').any(|part| part == word))
-    }
-}
 
 /// Every cell that can run here and is wanted, and every pair that cannot, with its reason. `engines` are those that
 /// can be carried behind boundaries: a matrix has a column for each.
@@ -68,7 +40,8 @@ pub fn cells(
             for built in workloads.iter().filter(|built| variant.answers(&built.workload.name)) {
                 let what = format!("{}/{}/{guest}/{}", description.backend, variant.name, built.workload.name);
                 if let Some(Err(reason)) = built.artifacts.get(&guest) {
-                    if engine.is_none() && filter.wants(&format!("{what}/")) {
+                    let wanted = |case: &String| filter.wants(&format!("{what}/{case}"));
+                    if engine.is_none() && wanted_cases(built, filter).iter().any(wanted) {
                         absent.push(Absent { what, reason: reason.clone() });
                     }
                     continue;
@@ -96,7 +69,7 @@ pub fn cells(
                         }
                         continue;
                     }
-                    let experiments = experiments(&cell, description, variant, plan);
+                    let experiments = experiments(&cell, description, variant, filter, plan);
                     if experiments.is_empty() {
                         continue;
                     }
@@ -120,8 +93,12 @@ pub fn cells(
 /// A quick run does not wait for emulated machines to compute, which compares with nothing: they have the headline
 /// workload, unless their backend or the workload is asked for by name.
 fn too_slow(cell: &Cell, availability: &Availability, filter: &Filter, plan: &Plan) -> bool {
-    let named = filter.names(&cell.backend) || filter.has_part(&cell.workload);
-    plan.quick && availability.is_emulated() && cell.workload != HEADLINE_WORKLOAD && !named
+    plan.quick && availability.is_emulated() && !filter.names(&cell.backend) && !is_headline(&cell.workload, filter)
+}
+
+/// Whether quick runs take memory and throughput of a workload: the usual one, and each that is asked for by name.
+fn is_headline(workload: &str, filter: &Filter) -> bool {
+    workload == HEADLINE_WORKLOAD || filter.names_workload(workload)
 }
 
 /// The cells to be measured twice (A/A): of every row that is not emulated one, on the headline workload where it has
@@ -173,13 +150,21 @@ fn wanted_cases(built: &Built, filter: &Filter) -> Vec<String> {
         return names.collect();
     }
     let small = built.workload.cases.iter().find(|c| c.name == "small").unwrap_or(&built.workload.cases[0]);
-    vec![small.name.clone()]
+    names.filter(|name| *name == small.name || filter.names_case(name)).collect()
 }
 
-fn experiments(cell: &Cell, description: &Description, variant: &VariantInfo, plan: &Plan) -> Vec<Experiment> {
+fn experiments(
+    cell: &Cell,
+    description: &Description,
+    variant: &VariantInfo,
+    filter: &Filter,
+    plan: &Plan,
+) -> Vec<Experiment> {
     let mut experiments = match &plan.load {
         Some(load) => load::experiments(load),
-        None if plan.quick && cell.workload != HEADLINE_WORKLOAD => vec![Experiment::ColdStart, Experiment::WarmCall],
+        None if plan.quick && !is_headline(&cell.workload, filter) => {
+            vec![Experiment::ColdStart, Experiment::WarmCall]
+        }
         None => Experiment::STANDARD.to_vec(),
     };
     if description.footprint_instances == 0 {
@@ -331,7 +316,7 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads/echo");
         let workload = isobench_core::workload::load(&root).expect("the workload of the checkout");
         let planned = |only: &[&str]| {
-            let filter = Filter { only: only.iter().map(ToString::to_string).collect(), ..Filter::default() };
+            let filter = Filter { only: only.iter().map(|p| p.parse().unwrap()).collect(), ..Filter::default() };
             let backends = [(description.clone(), availability.clone())];
             cells(&backends, &[], &[as_if_built(workload.clone())], &filter, &Plan::default())
         };
@@ -419,7 +404,8 @@ mod tests {
             notes: Vec::new(),
             absent: BTreeMap::new(),
         };
-        let only = |only: &[&str]| Filter { only: only.iter().map(|p| (*p).into()).collect(), ..Filter::default() };
+        let only =
+            |only: &[&str]| Filter { only: only.iter().map(|p| p.parse().unwrap()).collect(), ..Filter::default() };
         let quick = Plan { quick: true, ..Plan::default() };
         assert!(too_slow(&cell("json"), &emulated(true), &only(&[]), &quick));
         assert!(!too_slow(&cell(HEADLINE_WORKLOAD), &emulated(true), &only(&[]), &quick));

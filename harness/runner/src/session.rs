@@ -308,8 +308,7 @@ fn build_workloads(
 }
 
 fn broken_fixture(error: &WorkloadError) -> Absent {
-    let folder = error.file.parent().and_then(|p| p.file_name()).unwrap_or_default();
-    Absent { what: format!("workload {}", folder.to_string_lossy()), reason: error.to_string() }
+    Absent { what: format!("workload {}", error.folder()), reason: error.to_string() }
 }
 
 fn workload_entry(built: &Built) -> WorkloadEntry {

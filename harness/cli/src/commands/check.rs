@@ -5,21 +5,25 @@ use crate::progress::Progress;
 use anyhow::{Result, bail};
 use isobench_core::run::{Order, Plan};
 use isobench_core::text::one_line;
-use isobench_core::{CellId, Model, Record};
+use isobench_core::workload::{self, WorkloadError};
+use isobench_core::{CellId, Model, Record, Workload};
 use isobench_runner::place::Places;
 use isobench_runner::plan::{self, Filter};
+use isobench_runner::select::{Component, NoMatch};
 use isobench_runner::session::{Options, Session};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Run every case once on every guest and verify the answers; nothing is recorded
 ///
-/// Uses the backends that start at once (process, v8, wasmtime); --all adds containers and microVMs.
+/// Uses one or two variants of each backend that starts at once (process, quickjs, v8, wasmtime); --all adds those of
+/// the containers and microVMs that quick runs measure. Backends that quick runs leave out (node, deno, workerd, lxc,
+/// nspawn, containerd, …) check their answers in every run of their own: `isobench run --quick --only node/`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this workload
-    workload: Option<String>,
-    /// Also behind containers and microVMs
+    /// Only this workload: a name or a glob
+    workload: Option<Component>,
+    /// Also behind the containers and microVMs of quick runs
     #[arg(long)]
     all: bool,
 }
@@ -27,21 +31,21 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::find()?;
     let progress = Progress::new();
-    // A cell's name has the workload between slashes.
-    let only: Vec<String> = args.workload.iter().map(|w| format!("/{w}/")).collect();
+    let filter = Filter { workload: args.workload.iter().cloned().collect(), ..Filter::default() };
+    known(&places, &filter)?;
     let options = Options {
         command: super::command_line(),
-        filter: Filter { only: only.clone(), ..Filter::default() },
-        plan: Plan { order: Order::Sequential, quick: true, only, ..Plan::default() },
+        filter: filter.clone(),
+        plan: Plan { order: Order::Sequential, quick: true, ..Plan::default() },
         results: None,
         models: if args.all { Vec::new() } else { vec![Model::Process, Model::Isolate, Model::Wasm] },
         configurations: Vec::new(),
         env: BTreeMap::new(),
     };
     let mut session = Session::begin(&places, options, &|step| progress.step(step))?;
-    let about = |name: &str| args.workload.as_deref().is_none_or(|w| w == name);
+    let about = |name: &str| args.workload.as_ref().is_none_or(|w| w.matches(name));
     let mut failed = 0;
-    for error in session.broken.iter().filter(|e| about(&folder(e))) {
+    for error in session.broken.iter().filter(|e| about(&e.folder())) {
         failed += 1;
         progress.line(&format!("✗ {}", one_line(&error.to_string())));
     }
@@ -59,7 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     if session.run.cells.is_empty() && failed == 0 {
         progress.finish();
-        bail!("nothing to check: no workload `{}` (see `isobench list`)", args.workload.as_deref().unwrap_or("*"));
+        bail!("nothing to check: no backend that can run here takes a guest of it (see `isobench doctor`)");
     }
     let ids: Vec<CellId> = session.run.cells.iter().map(|c| c.id).collect();
     for &id in &ids {
@@ -81,6 +85,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(super::finished(failed > 0))
 }
 
-fn folder(error: &isobench_core::workload::WorkloadError) -> String {
-    error.file.parent().and_then(|p| p.file_name()).unwrap_or_default().to_string_lossy().into_owned()
+/// Returns an error if a workload is named and there is none of that name.
+fn known(places: &Places, filter: &Filter) -> Result<()> {
+    let names: Vec<String> = workload::load_all(&places.workloads())?.iter().map(name).collect();
+    match filter.workload.iter().find(|wanted| !names.iter().any(|name| wanted.matches(name))) {
+        Some(unknown) => Err(NoMatch::workload(&unknown.to_string(), names.iter().map(String::as_str)).into()),
+        None => Ok(()),
+    }
+}
+
+fn name(loaded: &Result<Workload, WorkloadError>) -> String {
+    loaded.as_ref().map_or_else(WorkloadError::folder, |workload| workload.name.clone())
 }

@@ -2,6 +2,7 @@
 
 use super::found;
 use crate::output;
+use crate::select::SelectArgs;
 use anyhow::{Context, Result, bail};
 use isobench_core::Cell;
 use isobench_core::store::RunDir;
@@ -9,7 +10,6 @@ use isobench_core::text::printable;
 use isobench_report::Report;
 use isobench_report::compare::{self, Compared, Gate, Incomparable};
 use isobench_report::html::compare_page;
-use isobench_runner::plan::Filter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,16 +47,12 @@ pub struct Args {
     /// Compare also what is not comparable, marked in every row that it concerns
     #[arg(long)]
     anyway: bool,
-    /// Only cells whose name contains PATTERN (may be given several times)
-    #[arg(long, value_name = "PATTERN")]
-    only: Vec<String>,
-    /// No cell whose name contains PATTERN (may be given several times)
-    #[arg(long, value_name = "PATTERN")]
-    skip: Vec<String>,
+    #[command(flatten)]
+    select: SelectArgs,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let filter = Filter { only: args.only.clone(), skip: args.skip.clone(), ..Filter::default() };
+    let filter = args.select.filter(false);
     let wanted = |cell: &Cell| filter.wants(&cell.to_string());
     let read = |run: &str| -> Result<Report> {
         let dir = found::run(Some(run))?;
@@ -64,8 +60,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let base = read(&args.base)?;
     let incomparable = if args.anyway { Incomparable::Mark } else { Incomparable::LeaveOut };
-    let compared = match &args.new {
-        Some(new) => Compared::runs(&base, &read(new)?, &wanted, incomparable),
+    let new = args.new.as_deref().map(read).transpose()?;
+    let runs = std::iter::once(&base).chain(&new);
+    filter.check(&runs.flat_map(|run| &run.run.cells).map(|entry| entry.cell.clone()).collect::<Vec<_>>())?;
+    let compared = match &new {
+        Some(new) => Compared::runs(&base, new, &wanted, incomparable),
         None => match Compared::sides(&base.run, &base.summary, &wanted) {
             Some(sides) => sides,
             None => {

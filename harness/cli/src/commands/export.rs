@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use isobench_core::{Guest, workload};
 use isobench_functions::export::{self, PLATFORMS, Platform};
 use isobench_runner::place::Places;
+use isobench_runner::select::NoMatch;
 use isobench_runner::{RunContext, Target, guests};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +62,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let platform = Platform::named(&args.target).expect("clap has looked");
     let folder = places.workloads().join(&args.workload);
     if args.workload.contains(['/', '.']) || !folder.is_dir() {
-        bail!("no workload `{}` (see `isobench list`)", args.workload);
+        let loaded = workload::load_all(&places.workloads())?;
+        let names = loaded.iter().flatten().map(|workload| workload.name.as_str());
+        bail!(NoMatch::workload(&args.workload, names));
     }
     let mut workload = workload::load(&folder)?;
     let offered = platform.guests.iter().find(|guest| workload.sources.contains_key(guest)).copied();

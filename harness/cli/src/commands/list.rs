@@ -11,7 +11,7 @@ use isobench_runner::place::Places;
 use isobench_runner::plan::{self, Filter};
 use std::process::ExitCode;
 
-/// List the workloads, or with --cells every cell's name
+/// List the workloads, or with --cells the name of every cell, whether it can run here or not
 #[derive(clap::Args)]
 pub struct Args {
     /// Print the name of every cell: what --only and --skip match against

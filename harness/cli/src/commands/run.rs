@@ -4,17 +4,17 @@ use crate::load::LoadArgs;
 use crate::output;
 use crate::progress::{Progress, expected_left};
 use crate::schedule::{Planned, Schedule};
+use crate::select::{self, SelectArgs};
 use anyhow::{Context, Result, bail};
 use isobench_core::run::{Order, Plan};
 use isobench_core::store::RunDir;
-use isobench_core::{Cell, CellId, Flag, Record, RunFile, Side};
+use isobench_core::{Availability, Cell, CellId, Flag, Record, RunFile, Side};
 use isobench_report::terminal;
 use isobench_runner::place::Places;
-use isobench_runner::plan::Filter;
 use isobench_runner::protocol::Visit;
 use isobench_runner::session::{Options, Session, SessionError};
 use isobench_runner::settings::Settings;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -36,21 +36,18 @@ const FULL_BLOCKS: u32 = 100;
 /// a cell that fails becomes an error row, and the run goes on. Ctrl-C keeps what was measured and writes the report.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Small cases only, footprint and throughput on `echo` only, and emulated machines on `echo` only
+    /// Small cases only; footprint, throughput and emulated machines on `echo` only. What --only, --workload or --case
+    /// names is measured in full
     #[arg(long)]
     quick: bool,
     /// Boundaries × engines: the same guests on every engine, bare and behind every boundary
     ///
-    /// Adds the page matrix.html: what each boundary alone adds, and what each engine makes of it. `--only /echo/` for a
-    /// first look, `--only process/` for one boundary's row, `--only quickjs/` for one engine's column.
+    /// Adds the page matrix.html: what each boundary alone adds, and what each engine makes of it. `--workload echo` for a
+    /// first look, `--only process/` for one boundary's row, `--only quickjs/ --only '*+quickjs'` for one engine's column.
     #[arg(long)]
     matrix: bool,
-    /// Only cells whose name contains PATTERN (may be given several times)
-    #[arg(long, value_name = "PATTERN")]
-    only: Vec<String>,
-    /// No cell whose name contains PATTERN (may be given several times)
-    #[arg(long, value_name = "PATTERN")]
-    skip: Vec<String>,
+    #[command(flatten)]
+    select: SelectArgs,
     /// Time to spend, such as 90s or 10m; the first round is always finished [default: 4m quick, 45m full]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     budget: Option<Duration>,
@@ -88,15 +85,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let progress = Progress::new();
     let options = Options {
         command: super::command_line(),
-        filter: Filter { only: args.only.clone(), skip: args.skip.clone(), small_only: args.quick },
+        filter: args.select.filter(args.quick),
         plan: Plan {
             seed,
             order: Order::Shuffled,
             quick: args.quick,
             matrix: args.matrix,
             budget_ms: Some(budget.as_millis() as u64),
-            only: args.only.clone(),
-            skip: args.skip.clone(),
+            only: args.select.only.iter().map(ToString::to_string).collect(),
+            skip: args.select.skip.iter().map(ToString::to_string).collect(),
             precision_ppm: Some((args.precision * 1e4) as u64),
             load: args.load.plan(args.quick),
             ..Plan::default()
@@ -106,15 +103,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         configurations: args.ab.iter().map(|file| Settings::read(file)).collect::<Result<_, _>>()?,
         env: args.target.iter().map(|target| (TARGETS.to_string(), target.clone())).collect(),
     };
+    select::check(&places, &options.filter, &options.plan, &options.env)?;
     let session = Session::begin(&places, options, &|step| progress.step(step))?;
     if session.run.cells.is_empty() {
         progress.finish();
         bail!("{}", why_no_cells(&session));
     }
-    // Once for all the pairs that miss the same guest.
-    let broken: BTreeSet<&str> = session.run.absent.iter().map(|a| a.reason.as_str()).collect();
-    broken.iter().for_each(|reason| progress.line(&format!("left out: {reason}")));
-    let broken = !broken.is_empty();
+    left_out(&session).iter().for_each(|line| progress.line(&format!("left out: {line}")));
+    let broken = !session.run.absent.is_empty();
     let (run, dir) = measure(session, budget, &progress)?;
     progress.finish();
     conclude(&run, &dir.context("a run with cells has a folder")?, &out.join("reports"), broken)
@@ -125,9 +121,34 @@ fn why_no_cells(session: &Session) -> String {
         "no cell to measure: see `isobench list --cells` for names and `isobench doctor` for what is missing"
             .to_string(),
     ];
-    lines.extend(session.broken.iter().map(ToString::to_string));
-    lines.extend(session.run.absent.iter().map(|a| format!("{}: {}", a.what, a.reason)));
+    lines.extend(left_out(session));
     lines.join("\n  ")
+}
+
+/// Most names of what shares one reason; `run.json` has them all.
+const NAMES: usize = 3;
+
+/// Why wanted cells cannot run here: one line for each backend, and one for each other reason.
+fn left_out(session: &Session) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for entry in &session.run.backends {
+        if let Availability::Unavailable { reason, remedy } = &entry.availability {
+            let line = format!("{} cannot run here: {reason}; to fix: {remedy}", entry.description.backend);
+            // Both sides of an A/B run say so.
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for absent in &session.run.absent {
+        by_reason.entry(&absent.reason).or_default().push(&absent.what);
+    }
+    lines.extend(by_reason.into_iter().map(|(reason, names)| match names.len().checked_sub(NAMES + 1) {
+        Some(more) => format!("{} and {} more: {reason}", names[..NAMES].join(", "), more + 1),
+        None => format!("{}: {reason}", names.join(", ")),
+    }));
+    lines
 }
 
 /// Visits until the plan is done, the budget is spent, or someone stops it. What was measured is kept in every case.

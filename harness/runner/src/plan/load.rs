@@ -1,6 +1,6 @@
 //! The load part of a plan: what each experiment beyond the closed loop does by default, by kind of cell.
 
-use super::{Filter, HEADLINE_WORKLOAD};
+use super::{Filter, is_headline};
 use crate::protocol::{Density, OpenLoop, Visit};
 use isobench_core::load::LoadPlan;
 use isobench_core::run::Plan;
@@ -54,8 +54,7 @@ pub fn experiments(load: &LoadPlan) -> Vec<Experiment> {
 
 /// Load goes to the small case of the headline workload, unless `--only` names another workload or case.
 pub fn wants(filter: &Filter, cell: &Cell) -> bool {
-    (cell.workload == HEADLINE_WORKLOAD || filter.has_part(&cell.workload))
-        && (cell.case == "small" || filter.has_part(&cell.case))
+    is_headline(&cell.workload, filter) && (cell.case == "small" || filter.names_case(&cell.case))
 }
 
 /// The visits that put the load on a cell: one for each policy, one for the burst, one for the density, one for the
@@ -132,7 +131,8 @@ mod tests {
             workload: workload.into(),
             case: case.into(),
         };
-        let only = |only: &[&str]| Filter { only: only.iter().map(|p| (*p).into()).collect(), ..Filter::default() };
+        let only =
+            |only: &[&str]| Filter { only: only.iter().map(|p| p.parse().unwrap()).collect(), ..Filter::default() };
         assert!(wants(&only(&["v8/"]), &cell("echo", "small")));
         assert!(!wants(&only(&["v8/"]), &cell("echo", "large")));
         assert!(!wants(&only(&[]), &cell("json", "small")));

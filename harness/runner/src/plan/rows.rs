@@ -33,12 +33,12 @@ pub(super) fn rows<'a>(
 }
 
 /// Whether a run takes a variant. A matrix takes what is a boundary and what is an engine bare; a quick run what tells
-/// most, or all of a backend asked for by name; any other run all.
+/// most, or what is asked for by the name of its backend or its own; any other run all.
 fn takes(description: &Description, variant: &VariantInfo, filter: &Filter, plan: &Plan) -> bool {
     if plan.matrix {
         return variant.matrix || description.engines.iter().any(|e| e.variant == variant.name);
     }
-    variant.quick || !plan.quick || filter.names(&description.backend)
+    variant.quick || !plan.quick || filter.names(&description.backend) || filter.names_variant(&variant.name)
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
         let v8 = backend("v8", true, &[("usual", &[Guest::Js]), ("rung", &[Guest::Js])], &[("v8", &[Guest::Js])]);
         let quick = Plan { quick: true, ..Plan::default() };
         assert_eq!(named(&v8, &[], &Filter::default(), &quick), ["usual/js"]);
-        let only = Filter { only: vec!["v8/".into()], ..Filter::default() };
+        let only = Filter { only: vec!["v8/".parse().unwrap()], ..Filter::default() };
         assert_eq!(named(&v8, &[], &only, &quick), ["usual/js", "rung/js"]);
         assert_eq!(named(&v8, &[], &Filter::default(), &Plan::default()), ["usual/js", "rung/js"]);
     }
