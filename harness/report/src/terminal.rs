@@ -16,8 +16,9 @@ use isobench_core::text::{one_line, printable};
 use isobench_core::words::Cell;
 use isobench_stats::{CellSummary, Estimate, Summary, Verdict};
 
-/// Width of the terminal that a table is laid out for where nothing is known of it.
-pub(crate) const WIDTH: u16 = 100;
+/// Columns of a table that is written to a pipe or a file: wider than any table of ours, because a table that is too
+/// narrow is wrapped in the middle of words, which no program finds again.
+pub(crate) const WIDTH: u16 = 1_000;
 
 /// The table of the first workload and the answer below it; of a matrix its first workload; of an A/B run its side A, and then the comparison. `color` writes ANSI escapes; `width` is the terminal's,
 /// in columns.
@@ -154,7 +155,7 @@ pub fn progress_line(cell: &Cell, cold_start_ns: Option<u64>, warm_ns: Option<u6
     let name = format!("{} {}", cell.row(), cell.guest_on_engine());
     let what = format!("{}/{}", cell.workload, cell.case);
     let line =
-        format!("{name:<24} {what:<18} cold {:>8}  warm {:>8}  {}", show(cold_start_ns), show(warm_ns), brief(note));
+        format!("{name:<30} {what:<18} cold {:>8}  warm {:>8}  {}", show(cold_start_ns), show(warm_ns), brief(note));
     printable(line.trim_end()).replace('\n', " ")
 }
 

@@ -10,6 +10,7 @@ use isobench_report::html::{IndexEntry, PageOptions, index, page};
 use isobench_stats::summary::Flagged;
 use isobench_stats::{Accumulator, Summary, Verdict};
 use scraper::{ElementRef, Html, Selector};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn summarise(run: &RunFile, records: Vec<Record>) -> Summary {
@@ -413,11 +414,14 @@ fn the_terminal_shows_the_same_rows() {
     insta::assert_snapshot!("terminal_wide", isobench_report::terminal::table(&run, &summary, false, Some(120)));
     let narrow = isobench_report::terminal::table(&run, &summary, false, Some(80));
     insta::assert_snapshot!("terminal_narrow", narrow.lines().take(12).collect::<Vec<_>>().join("\n"));
+    let piped = isobench_report::terminal::table(&run, &summary, false, None);
+    let cells: BTreeSet<_> = run.cells.iter().filter(|c| c.cell.workload == "echo").map(|c| c.cell.row()).collect();
+    cells.iter().for_each(|row| assert!(piped.contains(row.as_str()), "`{row}` is whole in a pipe:\n{piped}"));
     let colored = isobench_report::terminal::table(&run, &summary, true, Some(120));
     assert!(colored.contains("\u{1b}["));
     let cell = &run.cells[0].cell;
     let line = isobench_report::terminal::progress_line(cell, Some(1_020_000), None, "");
-    assert_eq!(line, "process/spawn native     echo/0b            cold  1.02 ms  warm        –");
+    assert_eq!(line, "process/spawn native           echo/0b            cold  1.02 ms  warm        –");
 }
 
 fn write_run(folder: &Path, run: &RunFile, records: &[Record]) -> RunDir {
