@@ -2,6 +2,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "`print` panics where the output is closed: use `output`")]
 
+mod budget;
 mod commands;
 mod load;
 mod output;
@@ -36,8 +37,9 @@ PATTERN matches whole parts of a cell's name, backend/variant/guest/workload/cas
 `isobench run --help` says how, `isobench list --cells` prints the names.
 
 Exit codes: 0 everything planned was measured; 1 failed, and the message says why; 2 wrong usage;
-3 finished, but some cells are error rows or some fixture is broken; 4 the gate of `compare --fail-on` failed;
-5 `compare` found no comparable row; 6 that gate could test no row; 130 interrupted.";
+3 finished, but some cells are error rows, the budget ended before them, or some fixture is broken;
+4 the gate of `compare --fail-on` failed; 5 `compare` found no comparable row; 6 that gate could test no row;
+130 interrupted.";
 
 /// Measures what isolation costs: the same workload on a plain process, V8 isolates, Wasm instances, containers and
 /// microVMs; cold start, memory and throughput; every answer verified.
@@ -99,7 +101,8 @@ fn main() -> ExitCode {
         Err(error) => {
             output::note(format!("isobench: {error:#}"));
             // Wrong usage, though clap cannot know it.
-            if error.is::<NoMatch>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            let usage = error.is::<NoMatch>() || error.is::<budget::TooShort>();
+            if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -2,15 +2,21 @@
 //! pipe gets plain lines.
 
 use crate::output;
-use crate::schedule::Planned;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
+
+/// Longest silence on standard error where it is no terminal: long enough to stay readable, short enough that nobody,
+/// and no CI, takes the run for dead.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A bar with messages above it.
 pub struct Progress {
     bar: ProgressBar,
-    terminal: bool,
+    /// Where there is no terminal: what happens now, for the thread that says so now and then.
+    now: Option<Sender<String>>,
     begun: Instant,
 }
 
@@ -22,17 +28,25 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(ProgressStyle::with_template("{spinner} {msg} [{elapsed}]").expect("a fixed template"));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Progress { bar, terminal, begun: Instant::now() }
+        let begun = Instant::now();
+        Progress { bar, now: (!terminal).then(|| heartbeat(begun)), begun }
     }
 
     /// A step of the preparation.
     pub fn step(&self, what: &str) {
-        if self.terminal { self.bar.set_message(what.to_string()) } else { output::note(what) }
+        match &self.now {
+            None => self.bar.set_message(what.to_string()),
+            Some(now) => {
+                output::note(what);
+                // The thread ends when this program does, not before.
+                let _ = now.send(what.to_string());
+            }
+        }
     }
 
     /// A line that stays.
     pub fn line(&self, line: &str) {
-        if self.terminal { self.bar.suspend(|| output::line(line)) } else { output::line(line) }
+        self.bar.suspend(|| output::line(line));
     }
 
     /// The plan is known: from here on the bar fills with time.
@@ -48,7 +62,12 @@ impl Progress {
         self.bar.set_length(whole.as_millis().max(1) as u64);
         self.bar.set_position(elapsed.as_millis() as u64);
         let eta = humantime::format_duration(Duration::from_secs(whole.as_secs()));
-        self.bar.set_message(format!("{eta} · {cell}"));
+        match &self.now {
+            None => self.bar.set_message(format!("{eta} · {cell}")),
+            Some(now) => {
+                let _ = now.send(format!("of about {eta}: {cell}"));
+            }
+        }
     }
 
     /// Takes the bar away.
@@ -57,15 +76,29 @@ impl Progress {
     }
 }
 
-/// What the rest of a first round will take: visits that have not been made cost what visits of the same kind did.
-pub fn expected_left(planned: &[Planned], kind: impl Fn(&Planned) -> u32) -> Duration {
-    let made: Vec<&Planned> = planned.iter().filter(|p| p.blocks > 0).collect();
-    let mean = |of: &dyn Fn(&Planned) -> bool| {
-        let of_kind: Vec<&&Planned> = made.iter().filter(|p| of(p)).collect();
-        let spent: Duration = of_kind.iter().map(|p| p.spent).sum();
-        spent.checked_div(of_kind.iter().map(|p| p.blocks).sum())
-    };
-    let open = planned.iter().filter(|p| p.blocks == 0 && !p.failed);
-    open.map(|p| mean(&|other| kind(other) == kind(p)).or_else(|| mean(&|_| true)).unwrap_or(Duration::from_secs(2)))
-        .sum()
+/// Starts a thread that prints the newest message of those it is sent, at least every [`SILENCE`], until nobody can
+/// send any more.
+fn heartbeat(begun: Instant) -> Sender<String> {
+    let (now, messages) = mpsc::channel::<String>();
+    thread::spawn(move || {
+        let mut newest = String::new();
+        let mut due = begun + SILENCE;
+        loop {
+            match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(message) => newest = message,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            // Messages that come fast must not put off the line.
+            if Instant::now() >= due {
+                output::note(format!("{} {newest}", elapsed(begun.elapsed())));
+                due = Instant::now() + SILENCE;
+            }
+        }
+    });
+    now
+}
+
+fn elapsed(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(time.as_secs()))
 }

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// this number before they narrow any further.
 const BLOCKS_FOR_INTERVALS: u32 = 8;
 
+/// Blocks that each visit of the first table has before any other visit has its second.
+const BLOCKS_OF_FIRST_TABLE: u32 = 3;
+
 /// One planned visit and what it has shown so far.
 #[derive(Debug, Clone)]
 pub struct Planned {
@@ -23,6 +26,10 @@ pub struct Planned {
     pub visit: Visit,
     /// Visits of one unit are made one right after the other: the sides of an A/B run.
     pub unit: usize,
+    /// It belongs to the first table of a quick run, and its processor is not emulated.
+    pub first_table: bool,
+    /// What a block usually takes, the unrecorded visit of its cell included.
+    pub usual: Duration,
     /// Recorded blocks.
     pub blocks: u32,
     /// How long they took together.
@@ -35,8 +42,18 @@ pub struct Planned {
 
 impl Planned {
     /// A visit that has not been made.
-    pub fn new(cell: CellId, visit: Visit, unit: usize) -> Planned {
-        Planned { cell, visit, unit, blocks: 0, spent: Duration::ZERO, failed: false, values: BTreeMap::new() }
+    pub fn new(cell: CellId, visit: Visit, unit: usize, usual: Duration) -> Planned {
+        Planned {
+            cell,
+            visit,
+            unit,
+            first_table: false,
+            usual,
+            blocks: 0,
+            spent: Duration::ZERO,
+            failed: false,
+            values: BTreeMap::new(),
+        }
     }
 
     /// Counts one block in.
@@ -49,9 +66,9 @@ impl Planned {
         }
     }
 
-    /// What one more block is expected to take.
-    fn cost(&self) -> Duration {
-        self.spent / self.blocks.max(1)
+    /// What one more block is expected to take. `pace` is that of the whole plan.
+    pub fn cost(&self, pace: f64) -> Duration {
+        self.spent.checked_div(self.blocks).unwrap_or_else(|| self.usual.mul_f64(pace))
     }
 
     /// Whether the median of every metric is known to within `target`, half the interval over the median.
@@ -78,14 +95,23 @@ impl Schedule {
     }
 
     /// The next round, as indices into `planned`; empty when the plan is done or nothing more fits into `left`. The
-    /// first round is everything, whatever the budget: every cell once. Units are shuffled; the visits of one unit keep
-    /// their order in one round and turn it round in the next (ABBA), so that drift within a unit cancels.
+    /// first round is everything: every cell once. As long as a visit of the first table lacks blocks, those visits are
+    /// the round. Units are shuffled; the visits of one unit keep their order in one round and turn it round in the next
+    /// (ABBA), so that drift within a unit cancels.
     pub fn round(&mut self, planned: &[Planned], round: u32, left: Duration) -> Vec<usize> {
         let mut units = units(planned);
-        if round > 0 {
-            self.affordable(planned, &mut units, round, left);
+        let lacks = |i: &usize| planned[*i].first_table && planned[*i].blocks < BLOCKS_OF_FIRST_TABLE;
+        let of_first_table = |unit: &Vec<usize>| unit.iter().any(lacks) && !unit.iter().any(|i| planned[*i].failed);
+        match round {
+            0 => {}
+            _ if units.iter().any(of_first_table) => units.retain(of_first_table),
+            _ => self.affordable(planned, &mut units, round, left),
         }
         units.shuffle(&mut self.rng);
+        if round == 0 {
+            // A budget that ends within this round has the first table whole. The sort is stable.
+            units.sort_by_key(|unit| !unit.iter().any(|i| planned[*i].first_table));
+        }
         if round % 2 == 1 {
             units.iter_mut().for_each(|unit| unit.reverse());
         }
@@ -100,7 +126,8 @@ impl Schedule {
         };
         // A unit goes on as a whole, so that its sides have the same number of blocks; one failed side ends it.
         units.retain(|unit| unit.iter().any(open) && !unit.iter().any(|i| planned[*i].failed));
-        let cost = |unit: &[usize]| unit.iter().map(|i| planned[*i].cost()).sum::<Duration>();
+        let pace = pace(planned);
+        let cost = |unit: &[usize]| unit.iter().map(|i| planned[*i].cost(pace)).sum::<Duration>();
         units.sort_by_key(|unit| (cost(unit), unit.clone()));
         let rounds = BLOCKS_FOR_INTERVALS.saturating_sub(round).max(1);
         let mut sum = Duration::ZERO;
@@ -109,6 +136,20 @@ impl Schedule {
             sum <= left
         });
     }
+}
+
+/// How much longer than usual visits have taken so far, on this machine.
+pub fn pace(planned: &[Planned]) -> f64 {
+    let made = planned.iter().filter(|p| p.blocks > 0);
+    let (spent, usual) =
+        made.fold((0.0, 0.0), |(s, u), p| (s + p.spent.as_secs_f64(), u + (p.usual * p.blocks).as_secs_f64()));
+    if usual > 0.0 { spent / usual } else { 1.0 }
+}
+
+/// What the visits that have not been made are expected to take.
+pub fn expected_left(planned: &[Planned]) -> Duration {
+    let pace = pace(planned);
+    planned.iter().filter(|p| p.blocks == 0 && !p.failed).map(|p| p.cost(pace)).sum()
 }
 
 /// The visits of each unit, in the order of the plan.
@@ -133,7 +174,7 @@ mod tests {
         let with_cost = |(i, &ms): (usize, &u64)| Planned {
             blocks: 1,
             spent: Duration::from_millis(ms),
-            ..Planned::new(0, visit.clone(), i)
+            ..Planned::new(0, visit.clone(), i, Duration::ZERO)
         };
         costs_ms.iter().enumerate().map(with_cost).collect()
     }
@@ -160,6 +201,42 @@ mod tests {
         order.sort();
         assert_eq!(order, [1, 2]);
         assert!(schedule(1).round(&plan, 1, Duration::from_millis(5)).is_empty());
+    }
+
+    #[test]
+    fn the_first_table_has_three_blocks_before_any_other_visit_has_its_second() {
+        // The slowest visits are those of the first table; one of them fails.
+        let mut plan = planned(&[9_000, 8_000, 10, 20, 7_000]);
+        plan.iter_mut().for_each(|p| p.blocks = 0);
+        for i in [0, 1, 4] {
+            plan[i].first_table = true;
+        }
+        let mut schedule = schedule(1);
+        let mut blocks = Vec::new();
+        for round in 0..4 {
+            let order = schedule.round(&plan, round, Duration::from_secs(1));
+            order.iter().for_each(|&i| plan[i].blocks += 1);
+            plan[4].failed = true;
+            let mut sorted = order.clone();
+            sorted.sort();
+            blocks.push((sorted, order));
+        }
+        let rounds: Vec<&Vec<usize>> = blocks.iter().map(|(sorted, _)| sorted).collect();
+        assert_eq!(rounds[0], &[0, 1, 2, 3, 4]);
+        assert!(blocks[0].1[..3].iter().all(|&i| plan[i].first_table), "they come first: {:?}", blocks[0].1);
+        assert_eq!([rounds[1], rounds[2]], [&vec![0, 1], &vec![0, 1]], "without the failed one");
+        assert_eq!(rounds[3], &[2, 3], "then the cheap ones that can reach eight blocks");
+    }
+
+    #[test]
+    fn what_is_left_goes_by_the_pace_of_what_was_made() {
+        let mut plan = planned(&[200, 0, 0]);
+        plan.iter_mut().for_each(|p| p.usual = Duration::from_millis(100));
+        (plan[1].blocks, plan[2].blocks) = (0, 0);
+        plan[2].failed = true;
+        assert_eq!(pace(&plan), 2.0);
+        assert_eq!(expected_left(&plan), Duration::from_millis(200));
+        assert_eq!(pace(&plan[1..]), 1.0);
     }
 
     #[test]

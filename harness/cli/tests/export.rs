@@ -36,7 +36,7 @@ fn serve(command: &mut Command, port: u16) -> Server {
 fn measured(checkout: &Checkout, port: u16, guest: Guest) {
     let target = format!("[targets.unit]\nurl = 'http://127.0.0.1:{port}/'\nguest = '{guest}'\n");
     fs::write(checkout.path("targets.toml"), target).unwrap();
-    let args = ["run", "--quick", "--only", "http/", "--budget", "1s", "--target", "targets.toml"];
+    let args = ["run", "--quick", "--only", "http/", "--rounds", "1", "--target", "targets.toml"];
     checkout.run(&args).expect(0).says("http/unit").says("http/unit-close");
     let (run, _) = checkout.read_run();
     assert!(run.cells.iter().all(|entry| entry.blocks > 0 && entry.faults.is_empty()), "{:?}", run.cells);

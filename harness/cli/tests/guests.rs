@@ -110,7 +110,7 @@ fn every_misbehaviour_is_an_error_row_with_its_name() {
 
     // Every engine, bare and behind one boundary.
     let others = ["bwrap/", "oci/", "docker/", "qemu/"].iter().flat_map(|b| ["--skip", b]);
-    let usual = ["run", "--matrix", "--quick", "--seed", "1", "--budget", "1ms"];
+    let usual = ["run", "--matrix", "--quick", "--seed", "1", "--rounds", "1"];
     let args: Vec<&str> = usual.into_iter().chain(others).collect();
     let ran = checkout.run(&args);
     ran.expect(3).says("wat-syntax/guest.wat:3");
@@ -164,7 +164,7 @@ fn a_native_guest_that_misbehaves_is_named_too() {
     let silent = "fn main() {\n    std::thread::sleep(std::time::Duration::from_secs(60));\n}\n";
     checkout.native("silent", MUTE, silent);
 
-    checkout.run(&["run", "--only", "process/spawn/native", "--seed", "1", "--budget", "1ms"]).expect(3);
+    checkout.run(&["run", "--only", "process/spawn/native", "--seed", "1", "--rounds", "1"]).expect(3);
     checkout.assert_nothing_left();
     let (run, _) = checkout.read_run();
     assert_eq!(fault(&run, "silent", "small"), Some(NoHello));

@@ -8,7 +8,7 @@ use isobench_core::record::{BoundBy, Policy, StartMode};
 use isobench_core::{Experiment, Record};
 
 fn run_args<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    [&["run", "--quick", "--only", "null/", "--seed", "7", "--budget", "1s"], more].concat()
+    [&["run", "--quick", "--only", "null/", "--seed", "7", "--rounds", "1"], more].concat()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn another_workload_is_put_under_load_where_it_is_named() {
     let checkout = Checkout::new();
     checkout.script("echo", "");
     checkout.script("other", "");
-    checkout.run(&["run", "--quick", "--only", "null/scripted/js/other", "--burst", "1", "--budget", "1ms"]).expect(0);
+    checkout.run(&["run", "--quick", "--only", "null/scripted/js/other", "--burst", "1", "--rounds", "1"]).expect(0);
     let (run, _) = checkout.read_run();
     assert_eq!(run.cells[0].cell.workload, "other");
 }

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
-const RUN: [&str; 7] = ["run", "--quick", "--only", "null/", "--seed", "7", "--budget=1s"];
+const RUN: [&str; 7] = ["run", "--quick", "--only", "null/", "--seed", "7", "--rounds=1"];
 
 /// Runs `args` with a pipe as standard output that is closed after `bytes` bytes.
 fn closed_after(checkout: &Checkout, args: &[&str], bytes: usize) -> Ran {

@@ -52,7 +52,7 @@ fn checkout() -> Option<(MutexGuard<'static, ()>, Checkout)> {
 
 fn start(checkout: &Checkout, cells: &[&str]) -> Child {
     let only = cells.iter().flat_map(|cell| ["--only", cell]);
-    let args: Vec<&str> = ["run", "--quick", "--seed", "1", "--budget", "1ms"].into_iter().chain(only).collect();
+    let args: Vec<&str> = ["run", "--quick", "--seed", "1", "--rounds", "1"].into_iter().chain(only).collect();
     checkout.spawn(&args)
 }
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::process::Command;
 
 fn run_args<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    [&["run", "--quick", "--only", "null/", "--seed", "7", "--budget", "1s"], more].concat()
+    [&["run", "--quick", "--only", "null/", "--seed", "7", "--rounds", "1"], more].concat()
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_same_seed_gives_the_same_order() {
         for name in ["a", "b", "c", "d", "e", "f"] {
             checkout.script(name, "");
         }
-        checkout.run(&["run", "--quick", "--only", "null/", "--seed", "3", "--budget", "1ms"]).expect(0);
+        checkout.run(&["run", "--quick", "--only", "null/", "--seed", "3", "--rounds", "1"]).expect(0);
         let (run, records) = checkout.read_run();
         let blocks = records.into_iter().filter_map(|r| if let Record::Block(b) = r { Some(b.cell) } else { None });
         blocks.map(|c| run.cells[c as usize].cell.workload.clone()).collect::<Vec<_>>()
@@ -177,6 +177,48 @@ fn a_full_disk_stops_the_run_with_a_clear_error_and_keeps_what_was_written() {
     let why = run.unwrap().stopped_early.expect("the reason is written although the disk is full");
     assert!(why.contains("free some space"), "{why}");
     assert!(records > 0);
+    checkout.assert_nothing_left();
+}
+
+#[test]
+fn what_a_run_will_take_is_said_before_it_starts() {
+    let checkout = Checkout::new();
+    checkout.script("echo", "");
+    let ran = checkout.run(&run_args(&[]));
+    let stdout = &ran.expect(0).stdout;
+    assert!(stdout.starts_with("first round: 6 visits, about "), "{stdout}");
+    assert_eq!(checkout.read_run().0.plan.budget_ms, None, "a number of rounds sets no time");
+}
+
+#[test]
+fn a_budget_that_is_too_short_for_the_first_round_is_refused_with_what_to_pass() {
+    let checkout = Checkout::new();
+    for i in 0..30 {
+        checkout.script(&format!("w{i}"), "");
+    }
+    // Named, each workload has its memory and throughput measured: over a second each, of thirty.
+    let args = ["run", "--quick", "--only", "null/", "--workload", "w*", "--budget", "2s"];
+    let ran = checkout.run(&args);
+    ran.expect(2).says("--budget 2s is too short").says("Pass --budget ").says("--rounds 1");
+    let results = checkout.path("results");
+    assert_eq!(fs::read_dir(results).unwrap().count(), 0, "a run that did not start leaves no folder");
+    checkout.run(&["run", "--quick", "--only", "null/", "--budget", "0s"]).expect(2).says("measures nothing");
+    checkout.assert_nothing_left();
+}
+
+#[test]
+fn a_budget_that_ends_within_the_first_round_leaves_the_rest_out_and_says_so() {
+    let checkout = Checkout::new();
+    // A block takes far longer than is usual: 11 starts of a second, and one that is not recorded. After the first one no
+    // other fits, whatever the machine does.
+    for name in ["one", "two", "three"] {
+        checkout.workload(name, "", "start_us = 1_000_000");
+    }
+    let args = ["run", "--quick", "--only", "null/", "--seed", "7", "--budget", "1s"];
+    checkout.run(&args).expect(3).says("the budget ended before the first round: ").says("index.html");
+    let (run, _) = checkout.read_run();
+    assert!(run.stopped_early.is_some_and(|why| why.contains("visits were not made")));
+    assert!(run.cells.iter().any(|c| c.blocks == 0));
     checkout.assert_nothing_left();
 }
 

@@ -14,7 +14,7 @@ fn checkout() -> Checkout {
 }
 
 fn run(checkout: &Checkout, more: &[&str]) -> Ran {
-    checkout.run(&[&["run", "--quick", "--seed", "7", "--budget", "1s"], more].concat())
+    checkout.run(&[&["run", "--quick", "--seed", "7", "--rounds", "1"], more].concat())
 }
 
 fn workloads(checkout: &Checkout) -> Vec<String> {

@@ -58,7 +58,7 @@ fn a_target_has_rows_for_what_it_answers_and_no_memory() {
     let checkout = checkout();
     let target = format!("[targets.mine]\nurl = '{}'\nguest = 'js'\n", function());
     fs::write(checkout.path("targets.toml"), target).unwrap();
-    let args = ["run", "--quick", "--only", "http/", "--budget", "1s", "--target", "targets.toml"];
+    let args = ["run", "--quick", "--only", "http/", "--rounds", "1", "--target", "targets.toml"];
     checkout.run(&args).expect(0).says("http/mine").says("http/mine-close");
     let (run, _) = checkout.read_run();
     let mut cells: Vec<String> = run.cells.iter().map(|entry| entry.cell.to_string()).collect();

@@ -52,9 +52,7 @@ fn the_example_in_the_readme_is_all_that_a_new_workload_takes() {
         checkout.run(&["list", "--cells"]).expect(0).says(cell);
     }
     let only = format!("js/{name}");
-    checkout
-        .run(&["run", "--quick", "--only", &only, "--skip", "docker", "--skip", "qemu", "--budget", "1ms"])
-        .expect(0);
+    checkout.run(&["run", "--quick", "--only", &only, "--skip", "docker", "--skip", "qemu", "--rounds", "1"]).expect(0);
     let (run, _) = checkout.read_run();
     assert!(run.cells.iter().any(|c| c.cell.to_string() == cell && c.blocks > 0));
     assert!(checkout.page().contains(&name));

@@ -110,6 +110,17 @@ impl RunDir {
         let _ = fs::remove_file(self.part());
     }
 
+    /// Removes the two files of a run, then its folder, which must be empty by then.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if one cannot be removed, or if the folder holds anything else.
+    pub fn discard(self) -> Result<(), StoreError> {
+        for file in [self.run_json(), self.samples()] {
+            fs::remove_file(&file).map_err(StoreError::io(&file))?;
+        }
+        fs::remove_dir(&self.path).map_err(StoreError::io(&self.path))
+    }
+
     /// Reads `run.json`.
     pub fn read_run(&self) -> Result<RunFile, StoreError> {
         let path = self.run_json();

@@ -1,5 +1,6 @@
 //! Which cells there are, and what a visit to each does.
 
+pub mod estimate;
 pub mod load;
 mod rows;
 

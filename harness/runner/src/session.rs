@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// What a run is to be.
 #[derive(Debug, Clone)]
@@ -170,6 +171,12 @@ impl Session {
         plan::visits(self.entry(id), &self.active(id).runner.description, &self.run.plan)
     }
 
+    /// How long a visit to a cell usually takes.
+    pub fn usual(&self, id: CellId, visit: &Visit) -> Duration {
+        let active = self.active(id);
+        plan::estimate::usual(visit, active.runner.description.model, active.availability.is_emulated())
+    }
+
     /// The backend of a cell. A twin runs under the configuration of the cell it repeats.
     fn active(&self, id: CellId) -> &Active {
         let entry = self.entry(id);
@@ -221,6 +228,12 @@ impl Session {
             dir.write_run(&self.run).inspect_err(|_| dir.release())?;
         }
         Ok((self.run, self.store.map(|(dir, _)| dir)))
+    }
+
+    /// Ends a run that has measured nothing, and removes its folder with the two files that it wrote there.
+    pub fn discard(self) -> Result<(), SessionError> {
+        let (_, dir) = self.finish(None)?;
+        dir.map_or(Ok(()), |dir| Ok(dir.discard()?))
     }
 
     /// Writes `run.json` as it stands, so that a killed run keeps its verdicts so far.

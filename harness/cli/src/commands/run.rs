@@ -1,16 +1,18 @@
 //! `isobench run`: measures, and ends with a table and the path of the report.
 
+use crate::budget::{self, Budget};
 use crate::load::LoadArgs;
 use crate::output;
-use crate::progress::{Progress, expected_left};
-use crate::schedule::{Planned, Schedule};
+use crate::progress::Progress;
+use crate::schedule::{self, Planned, Schedule};
 use crate::select::{self, SelectArgs};
 use anyhow::{Context, Result, bail};
 use isobench_core::run::{Order, Plan};
 use isobench_core::store::RunDir;
-use isobench_core::{Availability, Cell, CellId, Flag, Record, RunFile, Side};
+use isobench_core::{Availability, Cell, CellEntry, CellId, Experiment, Flag, Record, RunFile, Side};
 use isobench_report::terminal;
 use isobench_runner::place::Places;
+use isobench_runner::plan::page_cache_visit;
 use isobench_runner::protocol::Visit;
 use isobench_runner::session::{Options, Session, SessionError};
 use isobench_runner::settings::Settings;
@@ -22,9 +24,9 @@ use std::time::{Duration, Instant};
 /// What tells the runner of the `http` backend of deployed functions.
 const TARGETS: &str = "ISOBENCH_TARGETS";
 
-/// How long a quick run may take: every cell once first, whatever that takes.
+/// How long a quick run may take unless its user says otherwise.
 const QUICK_BUDGET: Duration = Duration::from_secs(240);
-/// How long a full run may take.
+/// The same for a full run.
 const FULL_BUDGET: Duration = Duration::from_secs(45 * 60);
 /// Most blocks of a visit: an interval shrinks with their square root, so that what is still wide then stays wide.
 const QUICK_BLOCKS: u32 = 40;
@@ -48,9 +50,16 @@ pub struct Args {
     matrix: bool,
     #[command(flatten)]
     select: SelectArgs,
-    /// Time to spend, such as 90s or 10m; the first round is always finished [default: 4m quick, 45m full]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Time to spend, preparations included, such as 90s or 10m [default: 4m quick, 45m full, from the first visit]
+    ///
+    /// A run whose first round would take over ten seconds longer does not start and says what to pass instead. If the
+    /// first round takes longer than expected, the run ends without the rest, with exit code 3. The default cuts no first
+    /// round short.
+    #[arg(long, value_name = "TIME", value_parser = budget::parse)]
     budget: Option<Duration>,
+    /// Most rounds: 1 for every cell once, however long that takes unless --budget is given too
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     /// Seed of the shuffle; the same seed visits the same cells in the same order [default: from the clock]
     #[arg(long)]
     seed: Option<u64>,
@@ -80,7 +89,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let places = Places::find()?;
     super::clean::clean(&places).context("cleaning up after a killed run")?;
     let out = args.out.clone().unwrap_or_else(|| places.root.clone());
-    let budget = args.budget.unwrap_or(if args.quick { QUICK_BUDGET } else { FULL_BUDGET });
+    let begun = Instant::now();
+    let usual = if args.quick { QUICK_BUDGET } else { FULL_BUDGET };
+    // A number of rounds sets no time.
+    let limit = args.budget.or(args.rounds.is_none().then_some(usual));
     let seed = args.seed.unwrap_or_else(isobench_runner::place::unix_ms);
     let progress = Progress::new();
     let options = Options {
@@ -91,7 +103,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             order: Order::Shuffled,
             quick: args.quick,
             matrix: args.matrix,
-            budget_ms: Some(budget.as_millis() as u64),
+            budget_ms: limit.map(|limit| limit.as_millis() as u64),
             only: args.select.only.iter().map(ToString::to_string).collect(),
             skip: args.select.skip.iter().map(ToString::to_string).collect(),
             precision_ppm: Some((args.precision * 1e4) as u64),
@@ -111,7 +123,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     left_out(&session).iter().for_each(|line| progress.line(&format!("left out: {line}")));
     let broken = !session.run.absent.is_empty();
-    let (run, dir) = measure(session, budget, &progress)?;
+    let budget = match args.budget {
+        Some(limit) => Budget::asked(limit, begun),
+        None => Budget::usual(limit),
+    };
+    let (run, dir) = measure(session, &budget, args.rounds, &progress)?;
     progress.finish();
     conclude(&run, &dir.context("a run with cells has a folder")?, &out.join("reports"), broken)
 }
@@ -152,14 +168,30 @@ fn left_out(session: &Session) -> Vec<String> {
 }
 
 /// Visits until the plan is done, the budget is spent, or someone stops it. What was measured is kept in every case.
-fn measure(mut session: Session, budget: Duration, progress: &Progress) -> Result<(RunFile, Option<RunDir>)> {
-    let begun = Instant::now();
-    let stopped = rounds(&mut session, budget, begun, progress);
+fn measure(
+    mut session: Session,
+    budget: &Budget,
+    rounds: Option<u32>,
+    progress: &Progress,
+) -> Result<(RunFile, Option<RunDir>)> {
+    let mut planned = plan_visits(&session);
+    match budget.announce(planned.len(), schedule::expected_left(&planned)) {
+        Ok(line) => progress.line(&line),
+        Err(too_short) => {
+            progress.finish();
+            session.discard()?;
+            return Err(too_short.into());
+        }
+    }
+    let stopped = self::rounds(&mut session, budget, rounds.unwrap_or(u32::MAX), &mut planned, progress);
     progress.step("taking everything down");
     let early = match &stopped {
-        Ok(()) => None,
+        Ok(()) => cut_short(&planned),
         Err(error) => Some(error.to_string()),
     };
+    if let Some(why) = early.as_ref().filter(|_| stopped.is_ok()) {
+        progress.line(why);
+    }
     match (session.finish(early), stopped) {
         // Interrupted: the report of what there is follows, and the exit code tells.
         (Ok(done), Ok(()) | Err(SessionError::Interrupted)) => Ok(done),
@@ -171,24 +203,43 @@ fn measure(mut session: Session, budget: Duration, progress: &Progress) -> Resul
     }
 }
 
-fn rounds(session: &mut Session, budget: Duration, begun: Instant, progress: &Progress) -> Result<(), SessionError> {
-    let mut planned = plan_visits(session);
+/// What is missing if the budget ended before the first round.
+fn cut_short(planned: &[Planned]) -> Option<String> {
+    let missing = planned.iter().filter(|p| p.blocks == 0).count();
+    (missing > 0).then(|| {
+        format!("the budget ended before the first round: {missing} of {} visits were not made", planned.len())
+    })
+}
+
+fn rounds(
+    session: &mut Session,
+    budget: &Budget,
+    most_rounds: u32,
+    planned: &mut [Planned],
+    progress: &Progress,
+) -> Result<(), SessionError> {
     let plan = &session.run.plan;
     let most_blocks = if plan.quick { QUICK_BLOCKS } else { FULL_BLOCKS };
     let mut schedule = Schedule::new(plan.seed, plan.precision_ppm.unwrap_or(0) as f64 / 1e6, most_blocks);
     let mut visited = BTreeSet::new();
     progress.measuring();
-    for round in 0.. {
-        let order = schedule.round(&planned, round, budget.saturating_sub(begun.elapsed()));
+    for round in 0..most_rounds {
+        let order = schedule.round(planned, round, budget.left());
         if order.is_empty() {
             return Ok(());
         }
         for index in order {
-            if round > 0 && begun.elapsed() > budget {
-                return Ok(());
+            let pace = schedule::pace(planned);
+            if !budget.admits(planned[index].cost(pace), round == 0) {
+                match round {
+                    // A shorter visit may still fit, and every cell counts.
+                    0 => continue,
+                    _ => return Ok(()),
+                }
             }
-            let left =
-                expected_left(&planned, |p| kind(session, p)).max(budget_left(&planned, most_blocks, budget, begun));
+            let later =
+                if most_rounds == 1 { Duration::ZERO } else { wanted(planned, most_blocks, pace).min(budget.left()) };
+            let left = schedule::expected_left(planned).max(later);
             progress.at(&session.entry(planned[index].cell).cell.to_string(), left);
             if visited.insert(planned[index].cell) {
                 session.unrecorded_visit(planned[index].cell)?;
@@ -203,6 +254,7 @@ fn rounds(session: &mut Session, budget: Duration, begun: Instant, progress: &Pr
 /// The visits of every cell. In an A/B run, those of one cell's sides are one unit: made right after each other.
 fn plan_visits(session: &Session) -> Vec<Planned> {
     let together = !session.run.plan.configurations.is_empty();
+    let quick = session.run.plan.quick && session.run.plan.load.is_none();
     let mut units: Vec<(&Cell, Visit)> = Vec::new();
     let mut planned = Vec::new();
     for entry in session.run.cells.iter().filter(|c| c.faults.is_empty()) {
@@ -212,32 +264,33 @@ fn plan_visits(session: &Session) -> Vec<Planned> {
                 units.push((&entry.cell, visit.clone()));
                 units.len() - 1
             });
-            planned.push(Planned::new(entry.id, visit, unit));
+            let usual = session.usual(entry.id, &visit) + unrecorded(session, entry.id, &visit);
+            let mut visit = Planned::new(entry.id, visit, unit, usual);
+            visit.first_table = quick && of_first_table(entry);
+            planned.push(visit);
         }
     }
     planned
 }
 
-/// Later rounds last until the budget is spent or every visit has its blocks.
-fn budget_left(planned: &[Planned], most_blocks: u32, budget: Duration, begun: Instant) -> Duration {
-    let wanted: Duration =
-        planned.iter().map(|p| p.spent / p.blocks.max(1) * most_blocks.saturating_sub(p.blocks)).sum();
-    wanted.min(budget.saturating_sub(begun.elapsed()))
+/// The first table has the cells of which a quick run measures everything. Emulated rows, and the repeats of a cell, are
+/// not what a reader compares.
+fn of_first_table(entry: &CellEntry) -> bool {
+    entry.experiments.contains(&Experiment::Throughput)
+        && !entry.flags.contains(&Flag::Emulated)
+        && entry.side != Some(Side::Again)
 }
 
-/// Visits of one kind cost about the same: by model's speed and by what is done.
-fn kind(session: &Session, planned: &Planned) -> u32 {
-    let entry = session.entry(planned.cell);
-    let visit = match planned.visit {
-        Visit::ColdStart { .. } => 0,
-        Visit::Footprint { .. } => 1,
-        Visit::Throughput { .. } => 2,
-        Visit::OpenLoop(_) => 3,
-        Visit::Burst { .. } => 4,
-        Visit::Density(_) => 5,
-        Visit::Starts { .. } => 6,
-    };
-    visit + if entry.flags.contains(&Flag::Emulated) { 10 } else { 0 }
+/// The unrecorded visit of a cell is made with its first visit, that of cold starts.
+fn unrecorded(session: &Session, id: CellId, visit: &Visit) -> Duration {
+    let first = matches!(visit, Visit::ColdStart { .. });
+    if first { session.usual(id, &page_cache_visit()) } else { Duration::ZERO }
+}
+
+/// What it takes to bring every visit to its blocks.
+fn wanted(planned: &[Planned], most_blocks: u32, pace: f64) -> Duration {
+    let open = planned.iter().filter(|p| !p.failed);
+    open.map(|p| p.cost(pace) * most_blocks.saturating_sub(p.blocks)).sum()
 }
 
 fn one(session: &mut Session, planned: &mut Planned, round: u32, progress: &Progress) -> Result<(), SessionError> {
@@ -300,5 +353,6 @@ fn conclude(run: &RunFile, dir: &RunDir, reports: &std::path::Path, broken: bool
     if run.stopped_early.is_some() && isobench_runner::client::INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed) {
         return Ok(ExitCode::from(130));
     }
-    Ok(super::finished(broken || run.cells.iter().any(|c| !c.faults.is_empty())))
+    let incomplete = broken || run.stopped_early.is_some();
+    Ok(super::finished(incomplete || run.cells.iter().any(|c| !c.faults.is_empty())))
 }
