@@ -119,3 +119,44 @@ fn workloads_whose_packages_share_a_name_run_their_own_programs() {
         checkout.run(&["check", "two"]).says("✗ process/spawn/native/two/small: wrong_answer");
     }
 }
+
+#[test]
+fn a_guest_that_does_not_build_is_shown_with_the_words_of_its_compiler() {
+    let checkout = Checkout::real();
+    let cargo = manifest("bad");
+    checkout.fixture("bad", "", &[("rust/Cargo.toml", cargo.as_str()), ("rust/src/main.rs", "fn main() { nonsense }")]);
+    checkout.fixture("bad-wat", "", &[("guest.wat", "(module (nonsense))")]);
+    let ran = checkout.run(&["check", "bad"]);
+    ran.expect(3).says("the native guest of bad cannot be built").says("cannot find value `nonsense`");
+    assert!(ran.stdout.contains("0 passed, 2 failed"), "the native and the Wasm guest: {ran:?}");
+    checkout.run(&["check", "bad-wat"]).expect(3).says("the wasm guest of bad-wat cannot be built").says("guest.wat");
+}
+
+#[test]
+fn check_counts_what_passed_and_what_failed() {
+    let checkout = Checkout::real();
+    checkout.copy_workload("echo");
+    checkout.fixture(
+        "mixed",
+        "",
+        &[("guest.wat", common::ECHO_WAT), ("guest.js", "export function handle() { throw 1 }")],
+    );
+    let ran = checkout.run(&["check", "mixed"]);
+    let count = |mark: &str| ran.stdout.lines().filter(|line| line.starts_with(mark)).count();
+    let (passed, failed) = (count("✓ "), count("✗ "));
+    assert!(passed > 0 && failed > 0, "{ran:?}");
+    ran.expect(3).says(&format!("{passed} passed, {failed} failed"));
+}
+
+#[test]
+fn only_guests_that_are_asked_for_are_built_and_a_built_one_needs_no_compiler() {
+    let checkout = Checkout::real();
+    slow_build(&checkout, "slow", 7_001_006);
+    checkout.native("fine", "", "fn handle(r: &[u8]) -> Vec<u8> { r.to_vec() }\nisobench_guest::handler!(handle);");
+    let ran = checkout.run(&["check", "fine"]);
+    ran.says("✓ process/spawn/native/fine/small");
+    assert!(!ran.stderr.contains("guest of slow"), "{ran:?}");
+    let mut without = checkout.command(&["check", "fine"]);
+    let ran = common::Ran::new(without.env("PATH", checkout.path("tmp")).output().unwrap());
+    ran.says("✓ process/spawn/native/fine/small");
+}

@@ -75,6 +75,7 @@ impl Fleet {
     /// the programs and a name that no other part of the run has.
     pub fn muster(
         &self,
+        mut runners: Vec<Runner>,
         options: &Options,
         built: &[Built],
         context: &(dyn Fn(&Path, &str) -> RunContext + Sync),
@@ -85,11 +86,12 @@ impl Fleet {
             let side = self.side.map_or_else(String::new, |side| format!("-{side}"));
             context(&self.programs, &format!("{what}-{backend}{side}"))
         };
-        let mut runners = self.discover(options, say)?;
         // A backend none of whose cells is wanted is not asked: its probe may boot a guest.
         let descriptions: Vec<_> = runners.iter().map(|r| r.description.clone()).collect();
         let engines = plan::engines(&descriptions);
-        let conceivable = plan::cells_everywhere(descriptions, built, &options.filter, &options.plan);
+        // As if every guest had been built: one that could not be is absent with that reason, not unknown.
+        let named: Vec<Built> = built.iter().map(|built| plan::as_if_built(built.workload.clone())).collect();
+        let conceivable = plan::cells_everywhere(descriptions, &named, &options.filter, &options.plan);
         runners.retain(|r| conceivable.iter().any(|e| e.cell.backend == r.description.backend));
 
         say(&format!("asking the backends{of}"));
@@ -138,7 +140,11 @@ impl Fleet {
         Ok(mustered)
     }
 
-    fn discover(&self, options: &Options, say: &dyn Fn(&str)) -> Result<Vec<Runner>, SessionError> {
+    /// Finds the runners of the models that are asked for, without asking whether they can run.
+    ///
+    /// # Errors
+    /// Returns an error if the folder of programs holds no runner.
+    pub fn discover(&self, options: &Options, say: &dyn Fn(&str)) -> Result<Vec<Runner>, SessionError> {
         let mut runners = Vec::new();
         let programs = client::discover_under(&self.programs, &self.env);
         if programs.is_empty() {

@@ -36,11 +36,12 @@ pub struct Built {
     pub artifacts: BTreeMap<Guest, Result<Artifact, String>>,
 }
 
-/// Builds every guest of `workload` that is not in the cache yet. `say` hears what takes long.
-pub fn build(places: &Places, workload: Workload, say: &dyn Fn(&str)) -> Built {
+/// Builds the `wanted` guests of `workload` that are not in the cache yet. `say` hears what takes long.
+pub fn build(places: &Places, workload: Workload, wanted: &dyn Fn(Guest) -> bool, say: &dyn Fn(&str)) -> Built {
     let artifacts = workload
         .sources
         .iter()
+        .filter(|(guest, _)| wanted(**guest))
         .map(|(&guest, source)| {
             let artifact = build_one(places, &workload, guest, source, say).and_then(|path| {
                 let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -65,8 +66,13 @@ fn build_one(
         }
         GuestSource::File(path) => Ok(path.clone()),
         GuestSource::Rust(dir) => {
-            let key = source_key(places, dir, guest)?;
-            let path = places.cache.join("guests").join(format!("{}-{guest}-{key}", workload.name));
+            let source = format!("{}-{guest}-{}", workload.name, source_key(places, dir, guest)?);
+            let guests = places.cache.join("guests");
+            let path = match compiler_key() {
+                Ok(compiler) => guests.join(format!("{source}-{compiler}")),
+                // A guest that was built from these sources needs no compiler, whichever built it.
+                Err(missing) => return built_before(&guests, &source).ok_or(missing),
+            };
             if !sealed::is_whole(&path) {
                 say(&format!("building the {guest} guest of {}", workload.name));
                 let failed = |e: std::io::Error| format!("{}: {e}", path.display());
@@ -131,7 +137,7 @@ fn build_wasm(places: &Places, workload: &str, out: &Path) -> Result<(), String>
     run_to_end(&mut command, BUILD_DEADLINE)
 }
 
-/// Content address of what a Rust guest is built from: its own folder, the guest crate, the toolchain.
+/// Content address of the sources of a Rust guest: its own folder, the guest crate, Cargo's configuration.
 fn source_key(places: &Places, dir: &Path, guest: Guest) -> Result<String, String> {
     let mut files = Vec::new();
     for root in [dir.to_path_buf(), places.root.join("harness/guest"), places.root.join(".cargo")] {
@@ -144,10 +150,26 @@ fn source_key(places: &Places, dir: &Path, guest: Guest) -> Result<String, Strin
         let name = file.strip_prefix(&places.root).unwrap_or(&file);
         text.push_str(&format!("{} {}\n", name.display(), sha256_hex(&bytes)));
     }
+    Ok(sha256_hex(text.as_bytes())[..16].to_string())
+}
+
+/// Content address of the Rust toolchain.
+fn compiler_key() -> Result<String, String> {
     let rustc = agents::text_of(Command::new("rustc").arg("-vV"), COMPILER_DEADLINE)
         .map_err(|e| format!("{e}; Rust guests need a Rust toolchain"))?;
-    text.push_str(&rustc);
-    Ok(sha256_hex(text.as_bytes())[..16].to_string())
+    Ok(sha256_hex(rustc.as_bytes())[..16].to_string())
+}
+
+/// A whole guest in the cache from these sources.
+fn built_before(guests: &Path, source: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(guests).ok()?.flatten();
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(source))
+        .map(|entry| entry.path())
+        .filter(|path| sealed::is_whole(path))
+        .collect();
+    found.sort();
+    found.pop()
 }
 
 /// Every file below `dir` but build output.

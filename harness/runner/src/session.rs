@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use isobench_core::run::{Absent, CellFault, Order, Plan, SCHEMA_VERSION, WorkloadEntry};
 use isobench_core::store::{RunDir, SampleWriter, StoreError};
 use isobench_core::workload::{self, WorkloadError};
-use isobench_core::{CellEntry, CellId, Model, Record, RunFile, SampleFlag, Side};
+use isobench_core::{CellEntry, CellId, Description, Guest, Model, Record, RunFile, SampleFlag, Side, Workload};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -96,17 +96,19 @@ impl Session {
         let id = place::new_run_id();
         let state = StateDir::create(&places.state, &id)
             .map_err(|cause| SessionError::State { path: places.state.clone(), cause })?;
-        let (workloads, broken) = build_workloads(places, say)?;
+        let fleets = Fleet::of_run(places, &options);
+        let found = fleets.iter().map(|fleet| fleet.discover(&options, say)).collect::<Result<Vec<_>, _>>()?;
+        let descriptions = found.iter().flatten().map(|runner| runner.description.clone()).collect();
+        let (workloads, broken) = build_workloads(places, descriptions, &options, say)?;
         let built: Vec<Built> = workloads.values().cloned().collect();
         let mut all = Mustered::default();
         let mut backends = BTreeMap::new();
-        let fleets = Fleet::of_run(places, &options);
-        for fleet in &fleets {
+        for (fleet, runners) in fleets.iter().zip(found) {
             let context = |programs: &Path, part: &str| RunContext {
                 programs: programs.into(),
                 ..context(places, &state, &id, part)
             };
-            let mustered = fleet.muster(&options, &built, &context, say)?;
+            let mustered = fleet.muster(runners, &options, &built, &context, say)?;
             let named = |active: Active| ((fleet.side, active.runner.description.backend.clone()), active);
             backends.extend(mustered.backends.into_iter().map(named));
             all.entries.extend(mustered.entries);
@@ -303,21 +305,25 @@ fn context(places: &Places, state: &StateDir, run: &str, part: &str) -> RunConte
 /// The workloads with their guests built, and the fixtures that are broken. One broken fixture costs its own cells.
 fn build_workloads(
     places: &Places,
+    descriptions: Vec<Description>,
+    options: &Options,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<(BTreeMap<String, Built>, Vec<WorkloadError>), SessionError> {
+    let (good, broken): (Vec<_>, Vec<_>) =
+        workload::load_all(&places.workloads())?.into_iter().partition(Result::is_ok);
+    let good: Vec<Workload> = good.into_iter().flatten().collect();
+    // Only guests that some wanted cell has are built.
+    let named: Vec<Built> = good.iter().cloned().map(plan::as_if_built).collect();
+    let cells = plan::cells_everywhere(descriptions, &named, &options.filter, &options.plan);
     let mut workloads = BTreeMap::new();
-    let mut broken = Vec::new();
-    for loaded in workload::load_all(&places.workloads())? {
-        match loaded {
-            Ok(workload) => {
-                let built = guests::build(places, workload, &|line| say(line));
-                interrupted()?;
-                workloads.insert(built.workload.name.clone(), built);
-            }
-            Err(error) => broken.push(error),
-        }
+    for workload in good {
+        let name = workload.name.clone();
+        let wanted = |guest: Guest| cells.iter().any(|c| c.cell.workload == name && c.cell.guest == guest);
+        let built = guests::build(places, workload, &wanted, &|line| say(line));
+        interrupted()?;
+        workloads.insert(name, built);
     }
-    Ok((workloads, broken))
+    Ok((workloads, broken.into_iter().filter_map(Result::err).collect()))
 }
 
 fn broken_fixture(error: &WorkloadError) -> Absent {

@@ -109,7 +109,7 @@ impl TestBed {
         };
         let mut workload = isobench_core::workload::load(&root.join(folder)).expect("a valid fixture");
         workload.sources.retain(|&guest, _| wanted(guest));
-        guests::build(&places, workload, &|line| eprintln!("{line}"))
+        guests::build(&places, workload, &|_| true, &|line| eprintln!("{line}"))
     }
 
     /// Whether the backend can run here; if not, the test is to return, and says so (see [`skip`]).

@@ -3,7 +3,7 @@
 use crate::output;
 use crate::progress::Progress;
 use anyhow::{Result, bail};
-use isobench_core::run::{Order, Plan};
+use isobench_core::run::{Absent, Order, Plan};
 use isobench_core::text::one_line;
 use isobench_core::workload::{self, WorkloadError};
 use isobench_core::{CellId, Model, Record, Workload};
@@ -49,11 +49,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         failed += 1;
         progress.line(&format!("✗ {}", one_line(&error.to_string())));
     }
-    for absent in session.run.absent.iter().filter(|a| !a.what.starts_with("workload ")) {
-        // A whole variant that cannot run here says nothing of a guest.
-        let of_guest = absent.what.split('/').count() > 2;
-        failed += usize::from(of_guest);
-        progress.line(&format!("{} {}: {}", if of_guest { "✗" } else { "–" }, absent.what, one_line(&absent.reason)));
+    for (guest, reason) in unbuilt(&session.run.absent) {
+        failed += 1;
+        progress.line(&format!("✗ {guest} cannot be built:\n{}", indented(&reason)));
+    }
+    for absent in session.run.absent.iter().filter(|a| guest_of(a).is_none() && !a.what.starts_with("workload ")) {
+        progress.line(&format!("– {}: {}", absent.what, one_line(&absent.reason)));
     }
     for backend in session.run.backends.iter().filter(|b| !b.availability.is_available()) {
         if let isobench_core::Availability::Unavailable { reason, remedy } = &backend.availability {
@@ -65,14 +66,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         progress.finish();
         bail!("nothing to check: no backend that can run here takes a guest of it (see `isobench doctor`)");
     }
+    let mut passed = 0;
     let ids: Vec<CellId> = session.run.cells.iter().map(|c| c.id).collect();
-    for &id in &ids {
+    for id in ids {
         let name = session.entry(id).cell.to_string();
         progress.step(&name);
         let records = session.visit(id, &plan::page_cache_visit(), None)?;
         let fault = records.iter().find_map(Record::fault);
         match fault {
-            None => progress.line(&format!("✓ {name}")),
+            None => {
+                passed += 1;
+                progress.line(&format!("✓ {name}"));
+            }
             Some(fault) => {
                 failed += 1;
                 progress.line(&format!("✗ {name}: {}", one_line(&fault.to_string())));
@@ -81,8 +86,24 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     session.finish(None)?;
     progress.finish();
-    output::line(format!("{} passed, {failed} failed", ids.len().saturating_sub(failed)));
+    output::line(format!("{passed} passed, {failed} failed"));
     Ok(super::finished(failed > 0))
+}
+
+/// The guests that could not be built, each once with its reason, however many rows want it.
+fn unbuilt(absent: &[Absent]) -> BTreeMap<String, String> {
+    absent.iter().filter_map(|absent| Some((guest_of(absent)?, absent.reason.clone()))).collect()
+}
+
+/// What is absent, if that is a guest and not a whole variant that cannot run here: `backend/variant/guest/workload`.
+fn guest_of(absent: &Absent) -> Option<String> {
+    let parts: Vec<&str> = absent.what.split('/').collect();
+    (parts.len() == 4).then(|| format!("the {} guest of {}", parts[2], parts[3]))
+}
+
+/// The lines of a compiler, set off from the list.
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns an error if a workload is named and there is none of that name.

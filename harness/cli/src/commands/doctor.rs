@@ -125,7 +125,7 @@ fn absent_guests(places: &Places) -> Result<Vec<String>> {
     for loaded in workload::load_all(&places.workloads())? {
         match loaded {
             Ok(workload) => {
-                let built = guests::build(places, workload, &|line| output::note(line));
+                let built = guests::build(places, workload, &|_| true, &|line| output::note(line));
                 let absent =
                     built.artifacts.iter().filter_map(|(guest, a): (&Guest, _)| Some((guest, a.as_ref().err()?)));
                 lines.extend(absent.map(|(guest, reason)| format!("{} {guest}: {reason}", built.workload.name)));

@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     workload.sources.retain(|&source, _| source == guest);
     let progress = Progress::new();
-    let built = guests::build(&places, workload, &|step| progress.step(step));
+    let built = guests::build(&places, workload, &|_| true, &|step| progress.step(step));
     progress.finish();
     let Some(artifact) = built.artifacts.get(&guest) else { bail!("`{}` has no {guest} guest", args.workload) };
     let artifact = artifact.as_ref().map_err(|reason| anyhow::anyhow!("{reason}"))?;

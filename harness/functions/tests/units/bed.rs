@@ -78,7 +78,7 @@ impl Unit {
             state: context.state.clone(),
             programs: context.programs.clone(),
         };
-        let built = guests::build(&places, unit.workload.clone(), &|line| eprintln!("{line}"));
+        let built = guests::build(&places, unit.workload.clone(), &|_| true, &|line| eprintln!("{line}"));
         let artifact = built.artifacts[&guest].as_ref().expect("the guest builds");
         unit.export(platform, guest, &artifact.path, limit)
     }
