@@ -4,6 +4,7 @@
 
 mod budget;
 mod commands;
+mod left_out;
 mod load;
 mod output;
 mod progress;

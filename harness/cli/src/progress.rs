@@ -81,24 +81,56 @@ impl Progress {
 fn heartbeat(begun: Instant) -> Sender<String> {
     let (now, messages) = mpsc::channel::<String>();
     thread::spawn(move || {
-        let mut newest = String::new();
-        let mut due = begun + SILENCE;
+        let mut beat = Beat { begun, due: begun + SILENCE, newest: String::new() };
         loop {
-            match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(message) => newest = message,
+            match messages.recv_timeout(beat.due.saturating_duration_since(Instant::now())) {
+                Ok(message) => beat.newest = message,
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             // Messages that come fast must not put off the line.
-            if Instant::now() >= due {
-                output::note(format!("{} {newest}", elapsed(begun.elapsed())));
-                due = Instant::now() + SILENCE;
+            if let Some(line) = beat.line(Instant::now()) {
+                output::note(line);
             }
         }
     });
     now
 }
 
+/// When the next line is due, and what it says.
+struct Beat {
+    begun: Instant,
+    due: Instant,
+    newest: String,
+}
+
+impl Beat {
+    /// Returns the line that is due at `now`, if one is.
+    fn line(&mut self, now: Instant) -> Option<String> {
+        (now >= self.due).then(|| {
+            self.due = now + SILENCE;
+            format!("{} {}", elapsed(now.duration_since(self.begun)), self.newest)
+        })
+    }
+}
+
 fn elapsed(time: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(time.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_due_every_ten_seconds_whatever_happens_meanwhile() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut beat = Beat { begun, due: begun + SILENCE, newest: "preparing docker".into() };
+        assert_eq!(beat.line(at(9)), None);
+        assert_eq!(beat.line(at(11)).as_deref(), Some("11s preparing docker"));
+        beat.newest = "of about 4m: docker/runc/js/echo/small".into();
+        assert_eq!(beat.line(at(20)), None);
+        assert_eq!(beat.line(at(75)).as_deref(), Some("1m 15s of about 4m: docker/runc/js/echo/small"));
+    }
 }

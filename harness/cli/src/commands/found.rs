@@ -60,7 +60,8 @@ pub fn name(run: &Path) -> String {
 fn among(results: &Path, named: &str) -> Result<PathBuf> {
     let runs = all(results);
     if runs.is_empty() {
-        bail!("no run in {}: `isobench run --quick` makes one", results.display());
+        let wanted = if back(named).is_some() { String::new() } else { format!(" `{}`", one_line(named)) };
+        bail!("no run{wanted} in {}, which has none: `isobench run --quick` makes one", results.display());
     }
     if let Some(back) = back(named) {
         return match runs.get(back) {

@@ -1,6 +1,7 @@
 //! `isobench run`: measures, and ends with a table and the path of the report.
 
 use crate::budget::{self, Budget};
+use crate::left_out;
 use crate::load::LoadArgs;
 use crate::output;
 use crate::progress::Progress;
@@ -9,14 +10,14 @@ use crate::select::{self, SelectArgs};
 use anyhow::{Context, Result, bail};
 use isobench_core::run::{Order, Plan};
 use isobench_core::store::RunDir;
-use isobench_core::{Availability, Cell, CellEntry, CellId, Experiment, Flag, Record, RunFile, Side};
+use isobench_core::{Cell, CellEntry, CellId, Experiment, Flag, Record, RunFile, Side};
 use isobench_report::terminal;
 use isobench_runner::place::Places;
 use isobench_runner::plan::page_cache_visit;
 use isobench_runner::protocol::Visit;
 use isobench_runner::session::{Options, Session, SessionError};
 use isobench_runner::settings::Settings;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -121,7 +122,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         progress.finish();
         bail!("{}", why_no_cells(&session));
     }
-    left_out(&session).iter().for_each(|line| progress.line(&format!("left out: {line}")));
+    left_out::lines(&session.run.backends, &session.run.absent)
+        .iter()
+        .for_each(|line| progress.line(&format!("left out: {line}")));
     let broken = !session.run.absent.is_empty();
     let budget = match args.budget {
         Some(limit) => Budget::asked(limit, begun),
@@ -137,34 +140,8 @@ fn why_no_cells(session: &Session) -> String {
         "no cell to measure: see `isobench list --cells` for names and `isobench doctor` for what is missing"
             .to_string(),
     ];
-    lines.extend(left_out(session));
+    lines.extend(left_out::lines(&session.run.backends, &session.run.absent));
     lines.join("\n  ")
-}
-
-/// Most names of what shares one reason; `run.json` has them all.
-const NAMES: usize = 3;
-
-/// Why wanted cells cannot run here: one line for each backend, and one for each other reason.
-fn left_out(session: &Session) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for entry in &session.run.backends {
-        if let Availability::Unavailable { reason, remedy } = &entry.availability {
-            let line = format!("{} cannot run here: {reason}; to fix: {remedy}", entry.description.backend);
-            // Both sides of an A/B run say so.
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
-    }
-    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for absent in &session.run.absent {
-        by_reason.entry(&absent.reason).or_default().push(&absent.what);
-    }
-    lines.extend(by_reason.into_iter().map(|(reason, names)| match names.len().checked_sub(NAMES + 1) {
-        Some(more) => format!("{} and {} more: {reason}", names[..NAMES].join(", "), more + 1),
-        None => format!("{}: {reason}", names.join(", ")),
-    }));
-    lines
 }
 
 /// Visits until the plan is done, the budget is spent, or someone stops it. What was measured is kept in every case.
