@@ -94,8 +94,9 @@ fn a_server_that_answers_everything_with_nothing_is_an_error_row() {
         let nothing = isobench_core::sha256_hex(b"");
         let more = format!("[[case]]\nname = \"empty\"\ninput = \"nothing\"\nexpected_sha256 = \"{nothing}\"\n");
         checkout.fixture("echo", &more, &[("guest.js", ""), ("nothing", "")]);
-        let url = empty(status);
-        checkout.run(&["run", "--only", "http/", "--budget", "1s", "--target", &url]).expect(3);
+        let target = format!("[targets.mine]\nurl = '{}'\nguest = 'js'\n", empty(status));
+        fs::write(checkout.path("targets.toml"), target).unwrap();
+        checkout.run(&["run", "--only", "http/", "--budget", "60s", "--target", "targets.toml"]).expect(3);
         let (run, records) = checkout.read_run();
         assert!(run.cells.iter().all(|cell| cell.blocks == 0 && !cell.faults.is_empty()), "{:?}", run.cells);
         assert!(!run.cells.is_empty() && records.is_empty());
