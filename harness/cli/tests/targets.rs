@@ -102,6 +102,9 @@ fn a_server_that_answers_everything_with_nothing_is_an_error_row() {
         assert!(!run.cells.is_empty() && records.is_empty());
         let message = &run.cells[0].faults[0].fault.message;
         assert!(message.contains("verifying with the case `small`"), "{message}");
+        // Nothing was measured, and nothing is missing.
+        checkout.run(&["report", "latest"]).expect(0);
+        assert!(!checkout.page().contains("incomplete"));
     }
 }
 

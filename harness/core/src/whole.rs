@@ -2,7 +2,7 @@
 //! block that a kill or a full disk has cut, and half a block is another measurement than a whole one.
 
 use crate::record::Record;
-use crate::run::RunFile;
+use crate::run::{CellEntry, RunFile};
 use crate::store::{RunDir, StoreError};
 use crate::words::CellId;
 use std::collections::BTreeMap;
@@ -20,13 +20,15 @@ pub struct Completeness {
     pub missing: usize,
     /// Blocks that the samples hold and `run.json` does not count, although the run has ended.
     pub uncounted: usize,
+    /// Whether every cell failed before its first block: then there is nothing that the samples could hold.
+    pub none_started: bool,
 }
 
 impl Completeness {
     /// Why the samples cannot stand for the run; `None` if they can. A run that was killed or interrupted may have cut
     /// its last block: it never counted that one, so nothing it counted is lost.
     pub fn fault(&self) -> Option<String> {
-        if self.whole == 0 {
+        if self.whole == 0 && !self.none_started {
             Some("it holds no whole block, so there is nothing to report".into())
         } else if self.missing > 0 {
             let promised = self.whole.saturating_sub(self.uncounted) + self.missing;
@@ -88,6 +90,8 @@ impl RunDir {
             found.truncated = report.truncated;
         }
         found.cut = held.len();
+        let failed_early = |entry: &CellEntry| entry.blocks == 0 && entry.faults.iter().any(|fault| fault.blocks == 0);
+        found.none_started = !run.cells.is_empty() && run.cells.iter().all(failed_early);
         for entry in &run.cells {
             let count = counts.remove(&entry.id).unwrap_or_default();
             let failed = entry.faults.iter().map(|fault| fault.blocks as usize).sum();
