@@ -89,7 +89,8 @@ pub fn choose(ctx: &RunContext) -> Result<Chosen, String> {
         None => format!("{ADDRESS} names none"),
         Some(socket) => match Chosen::at(ctx, socket.clone(), None) {
             Ok(chosen) => return Ok(chosen),
-            Err(fault) => format!("the one at {} cannot be used: {fault}", socket.display()),
+            // The user chose it: no other containerd stands in for it.
+            Err(fault) => return Err(format!("{ADDRESS}: the one at {} cannot be used: {fault}", socket.display())),
         },
     };
     let private = private::start(ctx, |socket| version(&Client::new(socket, "")).is_ok());
@@ -121,7 +122,8 @@ fn listener_of(socket: &Path) -> Option<u32> {
 
 impl Chosen {
     fn at(ctx: &RunContext, socket: PathBuf, private: Option<Daemon>) -> Result<Chosen, Fault> {
-        let pid = listener_of(&socket).ok_or_else(|| Fault::backend("nobody that can be seen listens there"))?;
+        let pid = listener_of(&socket)
+            .ok_or_else(|| Fault::backend("no visible process listens on this socket (another PID namespace?)"))?;
         let note = format!("the containerd at {} is used", socket.display());
         let shared = Shared { socket, private: private.is_some(), owner: owner::me(), pid };
         let client = shared.client();

@@ -5,7 +5,7 @@ use crate::container::CONNECT;
 use crate::deployment::{Deployed, Image};
 use crate::private::PrivateDaemon;
 use crate::variant::{RUNC, Variant};
-use crate::{image, reap};
+use crate::{image, reap, socket};
 use bollard::Docker;
 use isobench_core::{Fault, Guest, Limits};
 use isobench_runner::owner;
@@ -60,14 +60,21 @@ pub struct Chosen {
     private: Option<PrivateDaemon>,
 }
 
-/// Finds one, and proves it by running a container that connects back. The error says why there is none.
+/// Finds one, and proves it by running a container that connects back. A daemon that the user names is never replaced
+/// by another. The error says why there is none.
 pub fn choose(ctx: &RunContext) -> Result<Chosen, String> {
-    let system = system_socket().and_then(|socket| {
-        system(ctx, &socket).map_err(|fault| format!("the daemon at {} cannot be used: {fault}", socket.display()))
-    });
-    let no_system = match system {
-        Ok(chosen) => return Ok(chosen),
-        Err(reason) => reason,
+    let no_system = match socket::find()? {
+        None => format!("no daemon listens at {DEFAULT_SOCKET} or where Podman and rootless Docker do"),
+        Some(socket) => {
+            let why = match system(ctx, &socket.path) {
+                Ok(chosen) => return Ok(chosen),
+                Err(fault) => format!("the daemon at {} cannot be used: {fault}", socket.path.display()),
+            };
+            if let Some(by) = socket.named_by {
+                return Err(format!("{by}: {why}"));
+            }
+            why
+        }
     };
     match private(ctx) {
         Ok(mut chosen) => {
@@ -78,16 +85,27 @@ pub fn choose(ctx: &RunContext) -> Result<Chosen, String> {
     }
 }
 
-/// The socket of the system's daemon, by DOCKER_HOST or where it usually is.
-pub fn system_socket() -> Result<PathBuf, String> {
-    match std::env::var("DOCKER_HOST") {
-        Ok(host) if !host.is_empty() => match host.strip_prefix("unix://") {
-            Some(path) => Ok(path.into()),
-            None => Err(format!("DOCKER_HOST={host} is remote: its containers cannot reach a socket on this machine")),
-        },
-        _ if Path::new(DEFAULT_SOCKET).exists() => Ok(DEFAULT_SOCKET.into()),
-        _ => Err(format!("no daemon runs at {DEFAULT_SOCKET}")),
+/// Chooses for `prepare` what the probe of the same run has chosen, so that versions and settings in the run's record
+/// are those of the daemon that is measured.
+///
+/// # Errors
+/// Returns why there is no daemon any more, or why it is another one.
+pub fn choose_again(ctx: &RunContext) -> Result<Chosen, String> {
+    let chosen = choose(ctx)?;
+    match fs::read_to_string(choice_file(ctx)) {
+        Ok(probed) if probed != chosen.identity() => Err(format!(
+            "the probe found {probed}, and now {} is found: start the daemon, or stop it, and run again",
+            chosen.identity()
+        )),
+        _ => Ok(chosen),
     }
+}
+
+/// Beside the state folders of probe (`p-docker`) and owner (`o-docker`) of one run, and of one side of an A/B run.
+fn choice_file(ctx: &RunContext) -> PathBuf {
+    let name = ctx.state.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let of = name.strip_prefix("p-").or_else(|| name.strip_prefix("o-")).unwrap_or(&name).to_string();
+    ctx.state.with_file_name(format!("chosen-{of}"))
 }
 
 fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
@@ -95,13 +113,24 @@ fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
     let shared = Shared { socket: socket.into(), private: false, owner: owner::me(), pids: daemons() };
     let note = format!("the daemon at {} is used", socket.display());
     let chosen = Chosen { shared, docker, note, private: None };
+    chosen.versions()?;
     chosen.prove(ctx, Variant::ALL[0]).map_err(|fault| {
-        fault.context(
-            "a container of it could not connect back (Docker Desktop, a remote or rootless daemon and user \
-             namespaces keep it from our socket)",
-        )
+        let cause = cause(&fault.message, ctx);
+        fault.context(format!("a container of it could not connect back ({cause})"))
     })?;
     Ok(chosen)
+}
+
+/// What usually keeps a container from a socket of ours, by the daemon's words.
+fn cause(words: &str, ctx: &RunContext) -> String {
+    if words.contains("bind source path does not exist") {
+        return format!(
+            "the daemon does not see {}: it is a Snap, or a service with PrivateTmp, or isobench is; set ISOBENCH_STATE to \
+             a folder that both see",
+            ctx.state.display()
+        );
+    }
+    "Docker Desktop, a rootless daemon, userns-remap or a daemon on another machine keeps it from our socket".into()
 }
 
 fn private(ctx: &RunContext) -> Result<Chosen, Fault> {
@@ -113,6 +142,20 @@ fn private(ctx: &RunContext) -> Result<Chosen, Fault> {
 }
 
 impl Chosen {
+    /// Writes down which daemon the probe has chosen, for [`choose_again`].
+    pub fn remember(&self, ctx: &RunContext) {
+        // Without the note, `prepare` chooses anew.
+        let _ = fs::write(choice_file(ctx), self.identity());
+    }
+
+    /// What tells this daemon from another.
+    fn identity(&self) -> String {
+        match &self.private {
+            Some(_) => "no daemon but a private one".into(),
+            None => format!("the daemon at {}", self.shared.socket.display()),
+        }
+    }
+
     /// The variants whose runtime this daemon does not offer or whose containers do not reach us, and why.
     pub fn absent(&self, ctx: &RunContext) -> BTreeMap<String, String> {
         let offered = within(Deadline::after(ANSWER_DEADLINE), "info", self.docker.info());

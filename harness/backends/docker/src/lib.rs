@@ -16,6 +16,7 @@ mod image;
 mod padded;
 mod private;
 mod reap;
+mod socket;
 pub mod variant;
 
 pub use api::connect;
@@ -53,7 +54,7 @@ impl Backend for Docker {
 
     fn probe(&self, ctx: &RunContext) -> Availability {
         match daemon::choose(ctx) {
-            Ok(chosen) => match chosen.versions() {
+            Ok(chosen) => match chosen.versions().inspect(|_| chosen.remember(ctx)) {
                 Ok(versions) => Availability::Available {
                     versions,
                     emulated: false,
@@ -67,7 +68,8 @@ impl Backend for Docker {
     }
 
     fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        let chosen = daemon::choose(ctx).map_err(|reason| Fault::backend(format!("{reason}; {}", daemon::REMEDY)))?;
+        let chosen =
+            daemon::choose_again(ctx).map_err(|reason| Fault::backend(format!("{reason}; {}", daemon::REMEDY)))?;
         Ok(Box::new(Held(chosen)))
     }
 
@@ -81,7 +83,10 @@ impl Backend for Docker {
 
     fn clean(&self, _ctx: &RunContext, dead: &[PathBuf]) -> Cleaned {
         let mut cleaned = isobench_runner::daemon::reap("docker", private::CGROUP, dead);
-        if let Ok(docker) = daemon::system_socket().and_then(|socket| connect(&socket).map_err(|f| f.message)) {
+        if let Ok(docker) = socket::find().and_then(|socket| {
+            let socket = socket.ok_or("no daemon")?;
+            connect(&socket.path).map_err(|f| f.message)
+        }) {
             cleaned.extend(reap::containers(&docker));
             cleaned.extend(reap::images(&docker, None));
         }

@@ -193,10 +193,28 @@ fn clean_in_pid_namespace(bed: &TestBed) -> Option<Cleaned> {
 pub fn remote_daemon() {
     let _docker_host = Variable::set("DOCKER_HOST", "tcp://192.0.2.1:2375");
     let bed = bed();
+    assert_absent(&bed, "is remote");
+}
+
+/// A daemon that the user names and that does not work is not replaced by a private one.
+pub fn named_daemons_that_do_not_work() {
+    let bed = bed();
+    let folder = bed.context().state;
+    fs::create_dir_all(&folder).expect("a folder");
+    {
+        let _docker_host = Variable::set("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        assert_absent(&bed, "/nonexistent/docker.sock");
+    }
+    let silent = folder.join("silent");
+    let _never_answers = std::os::unix::net::UnixListener::bind(&silent).expect("a socket");
+    let _docker_host = Variable::set("DOCKER_HOST", &format!("unix://{}", silent.display()));
+    assert_absent(&bed, "silent");
+}
+
+#[track_caller]
+fn assert_absent(bed: &TestBed, why: &str) {
     match bed.runner.probe(&bed.context()) {
-        Availability::Available { notes, .. } => {
-            assert!(notes.iter().any(|n| n.contains("private") && n.contains("is remote")), "{notes:?}");
-        }
-        Availability::Unavailable { reason, .. } => assert!(reason.contains("is remote"), "{reason}"),
+        Availability::Available { notes, .. } => panic!("another daemon is used: {notes:?}"),
+        Availability::Unavailable { reason, .. } => assert!(reason.contains(why), "{reason}"),
     }
 }

@@ -23,13 +23,14 @@ const TESTS: [Named<fn(&TestBed)>; 6] = [
     ("a start that comes to nothing has its name", failed_starts),
     ("a killed runner's container goes with the next block", debris::killed_runner),
 ];
-const DESTRUCTIVE: [Named<fn()>; 6] = [
+const DESTRUCTIVE: [Named<fn()>; 7] = [
     ("a killed shim is a fault, and the next block runs", debris::killed_shim),
     ("a killed containerd is no more than a fault, and nothing is left", debris::killed_containerd),
     ("a killed dockerd is a fault, and nothing of it is left", debris::killed_dockerd),
     ("a killed owner leaves what clean removes", debris::killed_owner),
     ("a system daemon is used, and left as it was", debris::system_daemon),
     ("a remote daemon is not used, and that is said", debris::remote_daemon),
+    ("a named daemon that does not work is not replaced", debris::named_daemons_that_do_not_work),
 ];
 
 fn main() -> ExitCode {
