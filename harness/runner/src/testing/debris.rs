@@ -85,7 +85,7 @@ impl Debris {
             let request = self.echo();
             let Some(full) = Full::mount(&request.ctx.state, pages) else { return };
             let outcome = Outcome(self.bed.runner.block(&request, PATIENCE));
-            let message = &outcome.expect_fault(FaultKind::BackendFailed).message;
+            let message = &outcome.expect_fault(FaultKind::DiskFull).message;
             assert!(message.to_lowercase().contains("no space left"), "{pages} pages: {message}");
             drop(full);
             assert_nothing_left(&request.ctx);

@@ -194,7 +194,7 @@ pub fn corrupt_image_and_full_disk() {
     // Another image, for which there is no room.
     let full = Full::mount(shared(&owner).pid, root.join("io.containerd.content.v1.content/ingest"));
     let other = suite::telling(&bed, RUNC, "hello", "hello");
-    let message = bed.run(&other).expect_fault(FaultKind::BackendFailed).message.clone();
+    let message = bed.run(&other).expect_fault(FaultKind::DiskFull).message.clone();
     assert!(message.contains("no space left"), "{message}");
     drop(full);
     bed.run(&suite::telling(&bed, RUNC, "hello", "hello")).expect_ok();

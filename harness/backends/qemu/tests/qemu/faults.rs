@@ -238,7 +238,7 @@ fn a_full_disk_is_named() {
     }
     for (variant, mib, what) in [("boot", 1, "root file system"), ("restore", 16, "saving a machine: its memory")] {
         let outcome = on_a_small_disk(variant, mib);
-        let message = &outcome.expect_fault(FaultKind::BackendFailed).message;
+        let message = &outcome.expect_fault(FaultKind::DiskFull).message;
         assert!(message.contains(what) && message.contains("No space left on device"), "{message}");
     }
     assert_eq!(fs::read_dir(&space).unwrap().count(), 0, "nothing has been written below it");
