@@ -65,27 +65,40 @@ fn build_one(
             assemble(places, &workload.name, path)
         }
         GuestSource::File(path) => Ok(path.clone()),
-        GuestSource::Rust(dir) => {
-            let source = format!("{}-{guest}-{}", workload.name, source_key(places, dir, guest)?);
-            let guests = places.cache.join("guests");
-            let path = match compiler_key() {
-                Ok(compiler) => guests.join(format!("{source}-{compiler}")),
-                // A guest that was built from these sources needs no compiler, whichever built it.
-                Err(missing) => return built_before(&guests, &source).ok_or(missing),
-            };
-            if !sealed::is_whole(&path) {
-                say(&format!("building the {guest} guest of {}", workload.name));
-                let failed = |e: std::io::Error| format!("{}: {e}", path.display());
-                let part = Part::beside(&path).map_err(failed)?;
-                match guest {
-                    Guest::Native => build_native(places, dir, part.path())?,
-                    _ => build_wasm(places, &workload.name, part.path())?,
-                }
-                sealed::put(part, &path).map_err(failed)?;
-            }
-            Ok(path)
-        }
+        GuestSource::Rust(dir) => from_crate(places, &workload.name, guest, dir, say),
     }
+}
+
+/// The guest of a Rust crate: from the cache, or built.
+fn from_crate(
+    places: &Places,
+    workload: &str,
+    guest: Guest,
+    dir: &Path,
+    say: &dyn Fn(&str),
+) -> Result<PathBuf, String> {
+    let guests = places.cache.join("guests");
+    let source = || Ok::<_, String>(format!("{workload}-{guest}-{}", source_key(places, dir, guest)?));
+    let compiler = match compiler_key() {
+        Ok(compiler) => compiler,
+        // A guest that was built from these sources needs no compiler, whichever built it.
+        Err(missing) => return built_before(&guests, &source()?).ok_or(missing),
+    };
+    let path = guests.join(format!("{}-{compiler}", source()?));
+    if sealed::is_whole(&path) {
+        return Ok(path);
+    }
+    say(&format!("building the {guest} guest of {workload}"));
+    let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+    let part = Part::beside(&path).map_err(failed)?;
+    match guest {
+        Guest::Native => build_native(places, dir, part.path())?,
+        _ => build_wasm(places, workload, part.path())?,
+    }
+    // The first build of a crate makes its Cargo.lock, which is one of the sources.
+    let path = guests.join(format!("{}-{compiler}", source()?));
+    sealed::put(part, &path).map_err(failed)?;
+    Ok(path)
 }
 
 /// `.wat` to `.wasm`; the error names file, line and column.
