@@ -99,6 +99,12 @@ pub(crate) fn call(
     let answer = handle.call(scope, this, &[argument.into()]).ok_or_else(|| caught(scope))?;
     let bytes = answer.try_cast::<v8::Uint8Array>().map_err(|_| not_bytes(scope, answer))?;
     let len = bytes.byte_length();
+    // A detached array looks like an empty one, which can be a right answer. Only then is its buffer looked at: to ask
+    // for the buffer of a small array makes one.
+    if len == 0 && bytes.buffer(scope).is_some_and(|buffer| buffer.was_detached()) {
+        let message = "the answer is detached: its buffer was transferred; answer with an array that keeps its buffer";
+        return Err(Fault::new(FaultKind::BadAnswer, message).into());
+    }
     check_frame(len, frame_bytes)?;
     let mut copy = Vec::with_capacity(len);
     let copied = bytes.copy_contents_uninit(copy.spare_capacity_mut());

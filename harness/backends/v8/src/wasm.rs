@@ -40,7 +40,11 @@ pub(crate) fn load(scope: &mut v8::PinScope<'_, '_>, name: &str, source: Source<
         Source::Compiled(module) => v8::WasmModuleObject::from_compiled_module(scope, module),
     };
     let module = module.ok_or_else(|| not_loadable(name, caught(scope)))?;
-    let instance = instantiate(scope, module.into()).ok_or_else(|| not_loadable(name, caught(scope)))?;
+    let instance = instantiate(scope, module.into()).ok_or_else(|| match caught(scope) {
+        // The start function is code of the guest: its trap is no fault of the file.
+        Stop::Thrown(message) if message.contains("RuntimeError") => Stop::Thrown(message),
+        stop => not_loadable(name, stop),
+    })?;
     let exports = get(scope, instance, "exports")
         .and_then(|value| value.try_cast::<v8::Object>().ok())
         .expect("every instance has exports");

@@ -162,6 +162,11 @@ fn what_is_no_guest_is_refused() {
 }
 
 #[test]
+fn a_trap_in_the_start_function_is_a_trap_of_the_guest() {
+    wasm_fault("(module (func $f unreachable) (start $f))", FaultKind::GuestTrap, "unreachable");
+}
+
+#[test]
 fn pointers_outside_the_memory_are_refused() {
     wasm_fault(&wat("i32.const 65534", WAT_ECHO), FaultKind::BadAnswer, "outside the memory");
     wasm_fault(&wat("i32.const -1", WAT_ECHO), FaultKind::BadAnswer, "outside the memory");

@@ -196,6 +196,9 @@ impl JsEngine {
         ] {
             self.fails(&format!("export function handle() {{ return {answer}; }}"), FaultKind::BadAnswer, what);
         }
+        // A detached array looks like an empty one.
+        let detached = "const a = new Uint8Array(3); a.buffer.transfer(); return a;";
+        self.fails(&format!("export function handle() {{ {detached} }}"), FaultKind::BadAnswer, "");
         self.fails("export function handle() { return new Uint8Array(3); }", FaultKind::WrongAnswer, "3 bytes");
         self.must_fail(FaultKind::FrameTooLarge, "1073741824 bytes", |bed, variant| {
             let gibibyte = "export function handle() { return new Uint8Array(1 << 30); }";
