@@ -8,8 +8,8 @@
 # mounts, sockets, cgroups, network interfaces, state folders, temporary files and unfinished files in the cache.
 # One workload of the script has a guest that forks twice, leaves its session and clears its environment.
 #
-# Everything happens in a folder of the script's own. Cgroups and interfaces are compared with those before the round:
-# another isobench that starts at the same time can appear in these two counts.
+# Everything happens in a folder of the script's own. Cgroups count if they are new and the process in their owner tag is
+# gone. Interfaces are compared with those before the round: another program's can appear in that count.
 # Exit code: 0 if nothing was left in any round, 1 otherwise.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -77,7 +77,14 @@ ours() {
         fi
     done
 }
-cgroups() { find /sys/fs/cgroup -type d -name '*isobench*' 2>/dev/null | sort; }
+# Cgroups named after a process that is gone.
+cgroups() {
+    local folder pid
+    find /sys/fs/cgroup -maxdepth 2 -type d -name 'isobench-*' 2>/dev/null | sort | while read -r folder; do
+        pid=$(echo "$folder" | sed -n 's/.*-\([0-9]*\)-[0-9]*$/\1/p')
+        kill -0 "$pid" 2>/dev/null || echo "$folder"
+    done
+}
 interfaces() { find /sys/class/net -mindepth 1 -printf '%f\n' | sort; }
 count() { grep -c . || true; }
 

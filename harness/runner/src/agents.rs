@@ -186,7 +186,10 @@ pub fn text_of(command: &mut Command, allowed: Duration) -> Result<String, Strin
 /// Returns the system's error if the program cannot be started.
 pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
     if let Some(cookie) = reap::run_cookie() {
-        command.env(COOKIE, cookie);
+        // Compilers that are killed leave their temporary files: there they go with the run.
+        let temporary = cookie.join("tmp");
+        std::fs::create_dir_all(&temporary)?;
+        command.env(COOKIE, cookie).env("TMPDIR", temporary);
     }
     command.process_group(0).spawn()
 }
