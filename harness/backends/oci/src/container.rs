@@ -104,8 +104,8 @@ impl Boundary for Bundles {
             Some(status) if !status.success() => {
                 let fault = failed(name, status, &origin.last_words());
                 // Runtimes forget to say this of their records.
-                let full = format!("no space left in {}", self.folder.display());
-                return Err(if is_full(&self.folder) { fault.context(full) } else { fault });
+                let full = || format!("no space left in {}: {}", self.folder.display(), fault.message);
+                return Err(if is_full(&self.folder) { Fault::new(FaultKind::DiskFull, full()) } else { fault });
             }
             Some(_) => {}
         }

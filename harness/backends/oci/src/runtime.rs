@@ -108,7 +108,9 @@ impl Runtime {
         let kvm = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
         let key = sha256_hex(format!("{} {kernel} {kvm}", agents::program_stamp(&self.program)?).as_bytes());
         let cached = ctx.cache.join(CACHE).join(format!("{RUNSC}-{}", &key[..16]));
-        let remembered = fs::read_to_string(&cached).unwrap_or_default();
+        // Kept for this run alone, beside the folders of its blocks.
+        let of_run = ctx.state.with_file_name(format!("{RUNSC}-{}", &key[..16]));
+        let remembered = fs::read_to_string(&cached).or_else(|_| fs::read_to_string(&of_run)).unwrap_or_default();
         let mut lines = remembered.lines();
         if let Some(platform) = lines.next().filter(|line| PLATFORMS.contains(line)) {
             return Ok(Runtime { notes: lines.map(String::from).collect(), ..self.on(platform) });
@@ -121,11 +123,10 @@ impl Runtime {
             }
             match probe::try_one(ctx, &self.on(platform)) {
                 Ok(()) => {
-                    // A platform that was only late may be in time on a less busy machine. Nothing is lost by an answer
-                    // that is not remembered but the time to try again.
-                    if conclusive {
-                        let _ = part::write(&cached, format!("{platform}\n{}", notes.join("\n")));
-                    }
+                    // A platform that was only late may be in time on a less busy machine: the next run tries again.
+                    // Nothing is lost by an answer that is not remembered but that time.
+                    let kept = if conclusive { &cached } else { &of_run };
+                    let _ = part::write(kept, format!("{platform}\n{}", notes.join("\n")));
                     return Ok(Runtime { notes, ..self.on(platform) });
                 }
                 Err(fault) => {

@@ -60,29 +60,31 @@ pub fn ask(
 ) -> Answer {
     let host = isobench_runner::machine::describe();
     let facts = format!("{} {} {} {vmm} {what}", kernel.sha256, host.cpu, host.kernel);
-    let path = ctx.cache.join("kvm").join(format!("{}.json", &sha256_hex(facts.as_bytes())[..32]));
+    let name = format!("{}.json", &sha256_hex(facts.as_bytes())[..32]);
+    let (path, of_run) = (ctx.cache.join("kvm").join(&name), ctx.state.with_file_name(format!("kvm-{name}")));
     // Relative to the cache: the note goes into run.json, which people publish.
     let kept = path.strip_prefix(&ctx.cache).unwrap_or(&path).display();
     let explained = |why| {
         let again = if path.is_file() { format!("to ask again, remove {kept} in the cache") } else { AGAIN.into() };
         format!("a probe guest did not {what} ({why}); {again}")
     };
-    let failed = remembered(&path, probe).failed;
+    let failed = remembered(&path, &of_run, probe).failed;
     Answer { failed: failed.map(explained) }
 }
 
-/// The answer in the cache, or a new one, which is kept there if it is conclusive. A guest that was only late may boot
-/// on a less busy machine.
-fn remembered(path: &Path, probe: impl FnOnce() -> Result<(), Fault>) -> Answer {
-    if let Some(answer) = fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+/// The answer in the cache or of this run, or a new one. It is kept in the cache if it is conclusive: a guest that was
+/// only late may boot on a less busy machine, so that answer is kept for this run alone.
+fn remembered(path: &Path, of_run: &Path, probe: impl FnOnce() -> Result<(), Fault>) -> Answer {
+    let read = |file: &Path| serde_json::from_slice(&fs::read(file).ok()?).ok();
+    if let Some(answer) = read(path).or_else(|| read(of_run)) {
         return answer;
     }
     let probed = probe();
     let conclusive = probed.as_ref().err().is_none_or(Fault::is_conclusive);
     let answer = Answer { failed: probed.err().map(|fault| fault.message) };
     // An answer that cannot be kept is asked for again.
-    if conclusive && let Ok(bytes) = serde_json::to_vec(&answer) {
-        let _ = part::write(path, bytes);
+    if let Ok(bytes) = serde_json::to_vec(&answer) {
+        let _ = part::write(if conclusive { path } else { of_run }, bytes);
     }
     answer
 }
@@ -118,19 +120,22 @@ mod tests {
     fn a_probe_is_asked_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kvm/answer.json");
-        let no = remembered(&path, || Err(Fault::backend("no guest")));
+        let run = dir.path().join("run/kvm.json");
+        let no = remembered(&path, &run, || Err(Fault::backend("no guest")));
         assert_eq!(no.failed.as_deref(), Some("no guest"));
-        assert_eq!(remembered(&path, || panic!("asked twice")), no);
+        assert_eq!(remembered(&path, &run, || panic!("asked twice")), no);
 
         let path = dir.path().join("kvm/late.json");
         for kind in [FaultKind::DeadlineExceeded, FaultKind::NoHello] {
-            let late = remembered(&path, || Err(Fault::new(kind, "nothing after 10000 ms")));
+            let run = dir.path().join(format!("{kind}/kvm.json"));
+            let late = remembered(&path, &run, || Err(Fault::new(kind, "nothing after 10000 ms")));
             assert_eq!(late.failed.as_deref(), Some("nothing after 10000 ms"));
-            assert!(!path.exists(), "a guest that was only late is asked again");
+            assert!(!path.exists(), "a guest that was only late is asked again by the next run");
+            assert_eq!(remembered(&path, &run, || panic!("asked twice in a run")), late);
         }
 
         let path = dir.path().join("kvm/other.json");
-        assert_eq!(remembered(&path, || Ok(())).failed, None);
-        assert_eq!(remembered(&path, || panic!("asked twice")).failed, None);
+        assert_eq!(remembered(&path, &run, || Ok(())).failed, None);
+        assert_eq!(remembered(&path, &run, || panic!("asked twice")).failed, None);
     }
 }
