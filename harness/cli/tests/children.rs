@@ -56,7 +56,7 @@ fn clean_ends_a_build_whose_run_was_killed() {
     let child = building(&checkout, "slow", seconds);
     signal(&child, libc::SIGKILL);
     end_of(child);
-    assert!(sleeps(seconds), "nobody but `isobench clean` ends it");
+    assert!(sleeps(seconds), "only `isobench clean` ends it");
     checkout.run(&["clean"]).expect(0).says("removed process");
     assert!(!sleeps(seconds));
     checkout.assert_nothing_left();

@@ -61,7 +61,7 @@ pub struct Chosen {
 }
 
 /// Finds one, and proves it by running a container that connects back. A daemon that the user names is never replaced
-/// by another. The error says why there is none.
+/// by another. The error says why no daemon can be used.
 pub fn choose(ctx: &RunContext) -> Result<Chosen, String> {
     let no_system = match socket::find()? {
         None => format!("no daemon listens at {DEFAULT_SOCKET} or where Podman and rootless Docker do"),

@@ -15,7 +15,7 @@ pub struct Socket {
 }
 
 /// Finds the socket: `DOCKER_HOST`, the Docker context that the user has chosen, or the first that exists of the usual
-/// ones of Docker and Podman. `None` if there is none.
+/// ones of Docker and Podman. `None` if no such socket exists.
 ///
 /// # Errors
 /// Returns an error if the user names a daemon that is remote, or a context that cannot be read.
