@@ -15,6 +15,7 @@ pub mod allowance;
 pub mod backend;
 pub mod cgroup;
 pub mod channel;
+pub mod chosen;
 mod circumstances;
 pub mod client;
 pub mod containers;

@@ -9,14 +9,13 @@ use crate::variant::Variant;
 use crate::{private, reap};
 use isobench_core::{Fault, Guest, Limits};
 use isobench_oci::runtime::Runtime;
+use isobench_runner::chosen::Listener;
 use isobench_runner::daemon::Daemon;
 use isobench_runner::{Deadline, Deployment, Phases, RunContext, Target, owner};
-use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tonic::Code;
 
@@ -30,7 +29,7 @@ const ADDRESS: &str = "CONTAINERD_ADDRESS";
 pub const CGROUP: &str = "isobench-containerd-";
 /// Leases that are ours are called this, before the tag of the owner.
 pub const LEASE: &str = "isobench-";
-/// Longest wait for the probe container to answer: a second is usual for the first one of a fresh daemon.
+/// Longest wait for the whole of a probe container: a second is usual for the first one of a fresh daemon.
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What every block must know of the daemon.
@@ -113,16 +112,11 @@ fn version(client: &Client) -> Result<String, ApiError> {
     Ok(client.call((), Deadline::after(ANSWER_DEADLINE))?.version)
 }
 
-/// The process that listens at a socket; `None` where it is in a PID namespace that is not ours.
-fn listener_of(socket: &Path) -> Option<u32> {
-    let stream = UnixStream::connect(socket).ok()?;
-    let pid = socket_peercred(&stream).ok()?.pid;
-    u32::try_from(pid.as_raw_nonzero().get()).ok()
-}
-
 impl Chosen {
     fn at(ctx: &RunContext, socket: PathBuf, private: Option<Daemon>) -> Result<Chosen, Fault> {
-        let pid = listener_of(&socket)
+        let listener = Listener::at(&socket).map_err(|e| Fault::backend(format!("{}: {e}", socket.display())))?;
+        let pid = listener
+            .pid()
             .ok_or_else(|| Fault::backend("no visible process listens on this socket (another PID namespace?)"))?;
         let note = format!("the containerd at {} is used", socket.display());
         let shared = Shared { socket, private: private.is_some(), owner: owner::me(), pid };
@@ -133,6 +127,19 @@ impl Chosen {
         unless(Code::AlreadyExists, chosen.client.call(lease, Deadline::after(ANSWER_DEADLINE)))?;
         chosen.prove(ctx, Variant::ALL[0])?;
         Ok(chosen)
+    }
+
+    /// What tells this daemon from another: also from one that has taken its place at the same socket.
+    ///
+    /// # Errors
+    /// Returns an error if no process listens any more.
+    pub fn identity(&self) -> Result<String, Fault> {
+        let socket = self.shared.socket.display();
+        if self.private.is_some() {
+            return Ok("no containerd but a private one".into());
+        }
+        let listener = Listener::at(&self.shared.socket).map_err(|e| Fault::backend(format!("{socket}: {e}")))?;
+        Ok(format!("the containerd at {socket} (version {}, {listener})", self.version))
     }
 
     /// The variants whose runtime is not installed or whose containers do not reach us, and why.
@@ -149,7 +156,8 @@ impl Chosen {
         fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
         // Before an image is made for a runtime that is not there.
         variant.runtime(ctx)?;
-        let image = image::ensure(&self.client, &name, &program, None, Deadline::after(PROBE_DEADLINE))?;
+        let deadline = Deadline::after(PROBE_DEADLINE);
+        let image = image::ensure(&self.client, &name, &program, None, deadline)?;
         let target = Target {
             workload: "probe".into(),
             variant: variant.name.into(),
@@ -162,9 +170,9 @@ impl Chosen {
         };
         let args = ["--connect".to_string(), CONNECT.to_string()];
         let deployed = Deployed::new(self.client.clone(), &self.shared, image, &args, ctx, &target)?;
-        let mut instance = deployed.start(&mut Phases::new(), Deadline::after(PROBE_DEADLINE))?;
-        let answer = instance.call(b"?", Deadline::after(PROBE_DEADLINE))?;
-        instance.stop(Deadline::after(PROBE_DEADLINE))?;
+        let mut instance = deployed.start(&mut Phases::new(), deadline)?;
+        let answer = instance.call(b"?", deadline)?;
+        instance.stop(deadline)?;
         if answer != b"?" {
             return Err(Fault::backend("the probe container answered wrongly"));
         }
@@ -195,8 +203,9 @@ impl Drop for Chosen {
     fn drop(&mut self) {
         // A private daemon takes everything with it.
         if self.private.is_none() {
-            reap::containers(&self.client);
-            reap::images(&self.client, Some(&self.shared.owner));
+            let deadline = Deadline::after(ANSWER_DEADLINE);
+            reap::containers(&self.client, deadline);
+            reap::images(&self.client, Some(&self.shared.owner), deadline);
             isobench_runner::cgroup::clear(&self.shared.cgroup());
         }
     }

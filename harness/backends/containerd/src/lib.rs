@@ -22,11 +22,12 @@ pub mod variant;
 pub use daemon::Shared;
 pub use deployment::{Deployed, new_id};
 
-use api::Client;
+use api::{ANSWER_DEADLINE, Client};
 use daemon::Chosen;
 use image::REPOSITORY;
 use isobench_core::{Availability, Description, Fault, Model};
 use isobench_runner::agents::{self, AgentPackage};
+use isobench_runner::chosen;
 use isobench_runner::{Backend, Cleaned, Deadline, Deployment, Prepared, RunContext, Target};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +35,9 @@ use variant::Variant;
 
 /// Longest wait for an image to be imported: 40 MB of agent through a daemon on a slow disk.
 const IMPORT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Longest wait for the removal of what dead runs left in a daemon.
+const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Most instances that a footprint visit keeps alive.
 const MOST_INSTANCES: u32 = 16;
@@ -56,7 +60,11 @@ impl Backend for Containerd {
     }
 
     fn probe(&self, ctx: &RunContext) -> Availability {
-        match daemon::choose(ctx) {
+        let remembered = daemon::choose(ctx).and_then(|chosen| {
+            let noted = chosen.identity().and_then(|identity| chosen::remember(ctx, &identity));
+            noted.map(|()| chosen).map_err(|fault| fault.to_string())
+        });
+        match remembered {
             Ok(chosen) => {
                 let absent = chosen.absent(ctx);
                 let mut notes = chosen.notes();
@@ -69,13 +77,14 @@ impl Backend for Containerd {
 
     fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
         let chosen = daemon::choose(ctx).map_err(|reason| Fault::backend(format!("{reason}; {}", daemon::REMEDY)))?;
+        chosen::confirm(ctx, &chosen.identity()?)?;
         Ok(Box::new(Held(chosen)))
     }
 
     fn open(&self, _ctx: &RunContext, record: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         let shared = Shared::read(record)?;
         // What a killed runner left would share the machine with this block.
-        reap::containers(&shared.client());
+        reap::containers(&shared.client(), Deadline::after(ANSWER_DEADLINE));
         Ok(Box::new(Opened(shared)))
     }
 
@@ -83,8 +92,9 @@ impl Backend for Containerd {
         let mut cleaned = isobench_runner::daemon::reap("containerd", daemon::CGROUP, dead);
         if let Some(socket) = daemon::named_socket() {
             let client = Client::new(&socket, "");
-            cleaned.extend(reap::containers(&client));
-            cleaned.extend(reap::images(&client, None));
+            let deadline = Deadline::after(CLEAN_DEADLINE);
+            cleaned.extend(reap::containers(&client, deadline));
+            cleaned.extend(reap::images(&client, None, deadline));
         }
         cleaned
     }

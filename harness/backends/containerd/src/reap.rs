@@ -1,6 +1,6 @@
 //! What is ours in a containerd, found by label and name.
 
-use crate::api::{ANSWER_DEADLINE, Client, NAMESPACE};
+use crate::api::{Client, NAMESPACE};
 use crate::container::{LABEL, remove};
 use crate::daemon::LEASE;
 use crate::image::REPOSITORY;
@@ -9,8 +9,7 @@ use isobench_runner::{Cleaned, Deadline};
 
 /// Removes the containers of processes that are gone. The daemon may be shared with other machines and namespaces: a
 /// container whose owner may live there stays.
-pub fn containers(client: &Client) -> Cleaned {
-    let deadline = Deadline::after(ANSWER_DEADLINE);
+pub fn containers(client: &Client, deadline: Deadline) -> Cleaned {
     let listed = client.call(ListContainers {}, deadline).unwrap_or_default().containers;
     let mut cleaned = Cleaned::default();
     for container in listed {
@@ -23,8 +22,7 @@ pub fn containers(client: &Client) -> Cleaned {
 
 /// Removes the images of owners that are gone, and those of `own`, this process's tag at the end of its run; then gives
 /// back their leases, and with these everything half made.
-pub fn images(client: &Client, own: Option<&str>) -> Cleaned {
-    let deadline = Deadline::after(ANSWER_DEADLINE);
+pub fn images(client: &Client, own: Option<&str>, deadline: Deadline) -> Cleaned {
     let mut cleaned = Cleaned::default();
     let mut judge = |thing: String, tag: &str, remedy: String, remove: &dyn Fn() -> bool| {
         if own == Some(tag) {

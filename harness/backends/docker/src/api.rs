@@ -1,7 +1,8 @@
 //! The Engine's API without its asynchrony: every request is waited for, with a deadline.
 
-use bollard::Docker;
 use bollard::errors::Error;
+use bollard::models::SystemVersion;
+use bollard::{API_DEFAULT_VERSION as NEWEST_API, ClientVersion, Docker};
 use isobench_core::{Fault, FaultKind};
 use isobench_runner::Deadline;
 use std::future::Future;
@@ -11,6 +12,9 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Longest wait for a question that needs no work (version, inspect, list).
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The oldest version of the API with all that isobench asks for: mounts in a container's `HostConfig` (Docker 17.06).
+const OLDEST_API: ClientVersion = ClientVersion { major_version: 1, minor_version: 30 };
 
 /// Why a request brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,26 @@ pub enum ApiError {
         what: &'static str,
         /// The connection's reason.
         message: String,
+    },
+    /// What listens there is no Docker daemon.
+    #[error("{what}: the answer is not one of Docker's API ({message})")]
+    Garbled {
+        /// The request.
+        what: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The daemon and isobench have no version of the API in common.
+    #[error(
+        "the daemon speaks the API in versions {oldest} to {newest}, isobench in {OLDEST_API} to {NEWEST_API}: {remedy}"
+    )]
+    Version {
+        /// The daemon's oldest version.
+        oldest: ClientVersion,
+        /// The daemon's newest version.
+        newest: ClientVersion,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The deadline passed.
     #[error("{what}: no answer from the daemon after {millis} ms")]
@@ -82,6 +106,7 @@ pub fn within<T>(
             Err(ApiError::Refused { what, status: status_code, message })
         }
         Ok(Err(Error::DockerStreamError { error })) => Err(ApiError::Refused { what, status: 200, message: error }),
+        Ok(Err(error)) if is_garbled(&error) => Err(ApiError::Garbled { what, message: reasons(&error) }),
         Ok(Err(error)) => Err(ApiError::Unreachable { what, message: reasons(&error) }),
         Err(_) => Err(ApiError::Late { what, millis: deadline.allowed().as_millis() }),
     }
@@ -101,11 +126,49 @@ fn reasons(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A connection to the daemon at `socket`, in the newest version of the API that both sides speak.
+/// Whether something answered that is not HTTP, or not JSON.
+fn is_garbled(error: &Error) -> bool {
+    let not_json = matches!(error, Error::JsonDataError { .. } | Error::JsonSerdeError { .. });
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = error.source();
+    }
+    not_json
+}
+
+/// Connects to the daemon at `socket`, in the newest version of the API that both sides speak.
+///
+/// # Errors
+/// Returns an error if the daemon does not answer within 10 s, or if there is no such version.
 pub fn connect(socket: &Path) -> Result<Docker, Fault> {
-    let path = socket.to_string_lossy();
-    let docker = Docker::connect_with_unix(&path, ANSWER_DEADLINE.as_secs() * 60, bollard::API_DEFAULT_VERSION)
+    let (path, deadline) = (socket.to_string_lossy(), Deadline::after(ANSWER_DEADLINE));
+    let docker = Docker::connect_with_unix(&path, ANSWER_DEADLINE.as_secs() * 60, NEWEST_API)
         .map_err(|e| Fault::backend(format!("{path}: {e}")))?;
-    within(Deadline::after(ANSWER_DEADLINE), "version", docker.negotiate_version())
-        .map_err(|e| Fault::from(e).context(path))
+    let agreed = within(deadline, "version", docker.version())
+        .and_then(|version| check_version(&version))
+        .and_then(|()| within(deadline, "version", docker.negotiate_version()));
+    agreed.map_err(|e| Fault::from(e).context(path))
+}
+
+fn check_version(daemon: &SystemVersion) -> Result<(), ApiError> {
+    let missing = || ApiError::Garbled { what: "version", message: "it names no `ApiVersion`".into() };
+    let newest = daemon.api_version.as_deref().and_then(parse).ok_or_else(missing)?;
+    // Daemons older than 1.25 do not name their oldest one.
+    let oldest = daemon.min_api_version.as_deref().and_then(parse).unwrap_or(newest);
+    let remedy = if newest < OLDEST_API {
+        "update Docker"
+    } else if *NEWEST_API < oldest {
+        "update isobench"
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::Version { oldest, newest, remedy })
+}
+
+fn parse(version: &str) -> Option<ClientVersion> {
+    let (major, minor) = version.split_once('.')?;
+    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
 }

@@ -1,13 +1,15 @@
 //! Which daemon is used: the system's if its containers reach us, else one of our own.
 
-use crate::api::{ANSWER_DEADLINE, connect, within};
+use crate::api::{ANSWER_DEADLINE, ApiError, connect, within};
 use crate::container::CONNECT;
 use crate::deployment::{Deployed, Image};
 use crate::private::PrivateDaemon;
+use crate::socket::{self, NoSocket};
 use crate::variant::{RUNC, Variant};
-use crate::{image, reap, socket};
+use crate::{image, reap};
 use bollard::Docker;
 use isobench_core::{Fault, Guest, Limits};
+use isobench_runner::chosen::Listener;
 use isobench_runner::owner;
 use isobench_runner::reap::with_cookie;
 use isobench_runner::{Deadline, Deployment, Phases, RunContext, Target};
@@ -21,8 +23,7 @@ use std::time::Duration;
 pub const REMEDY: &str = "install Docker Engine (Debian, Ubuntu: `apt-get install docker.io`) and run as root, or let \
                           this user talk to a local daemon (`usermod -aG docker`, DOCKER_HOST)";
 
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
-/// Longest wait for the probe container to answer: a second is usual for the first one of a fresh daemon.
+/// Longest wait for the whole of a probe container: a second is usual for the first one of a fresh daemon.
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What every block must know of the daemon.
@@ -56,16 +57,26 @@ pub struct Chosen {
     pub shared: Shared,
     /// A connection.
     pub docker: Docker,
+    facts: Facts,
     note: String,
     private: Option<PrivateDaemon>,
+}
+
+/// What a daemon says of itself.
+struct Facts {
+    /// The version of every part.
+    versions: BTreeMap<String, String>,
+    /// The names of its runtimes.
+    runtimes: BTreeSet<String>,
+    /// What tells it from another daemon at the same socket.
+    id: String,
 }
 
 /// Finds one, and proves it by running a container that connects back. A daemon that the user names is never replaced
 /// by another. The error says why no daemon can be used.
 pub fn choose(ctx: &RunContext) -> Result<Chosen, String> {
-    let no_system = match socket::find()? {
-        None => format!("no daemon listens at {DEFAULT_SOCKET} or where Podman and rootless Docker do"),
-        Some(socket) => {
+    let no_system = match socket::find() {
+        Ok(socket) => {
             let why = match system(ctx, &socket.path) {
                 Ok(chosen) => return Ok(chosen),
                 Err(fault) => format!("the daemon at {} cannot be used: {fault}", socket.path.display()),
@@ -75,6 +86,8 @@ pub fn choose(ctx: &RunContext) -> Result<Chosen, String> {
             }
             why
         }
+        Err(nothing @ NoSocket::NothingListens { .. }) => nothing.to_string(),
+        Err(wrongly_named) => return Err(wrongly_named.to_string()),
     };
     match private(ctx) {
         Ok(mut chosen) => {
@@ -85,35 +98,14 @@ pub fn choose(ctx: &RunContext) -> Result<Chosen, String> {
     }
 }
 
-/// Chooses for `prepare` what the probe of the same run has chosen, so that versions and settings in the run's record
-/// are those of the daemon that is measured.
-///
-/// # Errors
-/// Returns why there is no daemon any more, or why it is another one.
-pub fn choose_again(ctx: &RunContext) -> Result<Chosen, String> {
-    let chosen = choose(ctx)?;
-    match fs::read_to_string(choice_file(ctx)) {
-        Ok(probed) if probed != chosen.identity() => Err(format!(
-            "the probe found {probed}, and now {} is found: start the daemon, or stop it, and run again",
-            chosen.identity()
-        )),
-        _ => Ok(chosen),
-    }
-}
-
-/// Beside the state folders of probe (`p-docker`) and owner (`o-docker`) of one run, and of one side of an A/B run.
-fn choice_file(ctx: &RunContext) -> PathBuf {
-    let name = ctx.state.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let of = name.strip_prefix("p-").or_else(|| name.strip_prefix("o-")).unwrap_or(&name).to_string();
-    ctx.state.with_file_name(format!("chosen-{of}"))
-}
-
+/// Asks and proves a daemon that is not ours. One that hangs costs a single deadline: nothing is asked of it before it
+/// has told its facts, and nothing is to be taken down in it until then.
 fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
     let docker = connect(socket)?;
+    let facts = Facts::ask(&docker)?;
     let shared = Shared { socket: socket.into(), private: false, owner: owner::me(), pids: daemons() };
     let note = format!("the daemon at {} is used", socket.display());
-    let chosen = Chosen { shared, docker, note, private: None };
-    chosen.versions()?;
+    let chosen = Chosen { shared, docker, facts, note, private: None };
     chosen.prove(ctx, Variant::ALL[0]).map_err(|fault| {
         let cause = cause(&fault.message, ctx);
         fault.context(format!("a container of it could not connect back ({cause})"))
@@ -135,50 +127,80 @@ fn cause(words: &str, ctx: &RunContext) -> String {
 
 fn private(ctx: &RunContext) -> Result<Chosen, Fault> {
     let (daemon, docker) = PrivateDaemon::start(ctx)?;
+    let facts = Facts::ask(&docker)?;
     let shared = Shared { socket: daemon.socket(), private: true, owner: owner::me(), pids: daemon.pids() };
-    let chosen = Chosen { shared, docker, note: String::new(), private: Some(daemon) };
+    let chosen = Chosen { shared, docker, facts, note: String::new(), private: Some(daemon) };
     chosen.prove(ctx, Variant::ALL[0])?;
     Ok(chosen)
 }
 
-impl Chosen {
-    /// Writes down which daemon the probe has chosen, for [`choose_again`].
-    pub fn remember(&self, ctx: &RunContext) {
-        // Without the note, `prepare` chooses anew.
-        let _ = fs::write(choice_file(ctx), self.identity());
-    }
-
-    /// What tells this daemon from another.
-    fn identity(&self) -> String {
-        match &self.private {
-            Some(_) => "no daemon but a private one".into(),
-            None => format!("the daemon at {}", self.shared.socket.display()),
+impl Facts {
+    fn ask(docker: &Docker) -> Result<Facts, ApiError> {
+        let deadline = Deadline::after(ANSWER_DEADLINE);
+        let version = within(deadline, "version", docker.version())?;
+        let info = within(deadline, "info", docker.info())?;
+        let again = within(deadline, "info", docker.info())?;
+        let mut versions = BTreeMap::new();
+        for part in version.components.unwrap_or_default() {
+            versions.insert(part.name.to_lowercase(), part.version);
         }
+        let facts = [
+            ("engine", version.version),
+            ("api", Some(docker.client_version().to_string())),
+            ("storage driver", info.driver),
+            ("cgroup driver", info.cgroup_driver.map(|d| d.to_string())),
+            ("cgroup version", info.cgroup_version.map(|v| v.to_string())),
+        ];
+        versions.extend(facts.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
+        // Podman makes up another id for each answer.
+        let id = info.id.filter(|id| again.id.as_ref() == Some(id)).unwrap_or_default();
+        Ok(Facts { versions, runtimes: info.runtimes.unwrap_or_default().into_keys().collect(), id })
+    }
+}
+
+impl Chosen {
+    /// What tells this daemon from another: also from one that has taken its place at the same socket.
+    ///
+    /// # Errors
+    /// Returns an error if no process listens any more.
+    pub fn identity(&self) -> Result<String, Fault> {
+        let socket = self.shared.socket.display();
+        if self.private.is_some() {
+            return Ok("no daemon but a private one".into());
+        }
+        let listener = Listener::at(&self.shared.socket).map_err(|e| Fault::backend(format!("{socket}: {e}")))?;
+        let engine = self.facts.versions.get("engine").map_or("?", String::as_str);
+        Ok(format!("the daemon at {socket} (engine {engine}, id `{}`, {listener})", self.facts.id))
     }
 
-    /// The variants whose runtime this daemon does not offer or whose containers do not reach us, and why.
+    /// The variants whose runtime this daemon does not offer or whose containers do not reach us, and why. Once the
+    /// daemon has stopped answering, the others are not tried.
     pub fn absent(&self, ctx: &RunContext) -> BTreeMap<String, String> {
-        let offered = within(Deadline::after(ANSWER_DEADLINE), "info", self.docker.info());
-        let offered = offered.ok().and_then(|info| info.runtimes).unwrap_or_default();
-        let why = |variant: Variant| {
-            if variant.runtime != RUNC && !offered.contains_key(variant.runtime) {
-                return Some(format!(
-                    "the daemon offers no runtime `{}`: install it, and configure it",
-                    variant.runtime
-                ));
-            }
-            // The others run as `runc` does, which has been proved.
-            let proved = variant.runtime == RUNC && variant.network == "none";
-            if proved { None } else { self.prove(ctx, variant).err().map(|fault| fault.message) }
-        };
-        Variant::ALL.into_iter().filter_map(|variant| Some((variant.name.to_string(), why(variant)?))).collect()
+        let (mut absent, mut lost) = (BTreeMap::new(), None);
+        for variant in Variant::ALL {
+            let Some(why) = lost.clone().or_else(|| self.why_absent(ctx, variant)) else { continue };
+            absent.insert(variant.name.to_string(), why);
+            let asked = || within(Deadline::after(ANSWER_DEADLINE), "version", self.docker.version());
+            lost = lost.or_else(|| Some(asked().err()?.to_string()));
+        }
+        absent
+    }
+
+    fn why_absent(&self, ctx: &RunContext, variant: Variant) -> Option<String> {
+        if variant.runtime != RUNC && !self.facts.runtimes.contains(variant.runtime) {
+            return Some(format!("the daemon offers no runtime `{}`: install it, and configure it", variant.runtime));
+        }
+        // The others run as `runc` does, which has been proved.
+        let proved = variant.runtime == RUNC && variant.network == "none";
+        if proved { None } else { self.prove(ctx, variant).err().map(|fault| fault.message) }
     }
 
     /// One container through the whole of what a cell does, its agent being this very program.
     fn prove(&self, ctx: &RunContext, variant: Variant) -> Result<(), Fault> {
         let program = ctx.programs.join("isobench-runner-docker");
         let image = format!("{}{}:probe", image::REPOSITORY, self.shared.owner);
-        image::ensure(&self.docker, &image, &program, None, Deadline::after(PROBE_DEADLINE))?;
+        let deadline = Deadline::after(PROBE_DEADLINE);
+        image::ensure(&self.docker, &image, &program, None, deadline)?;
         fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
         let target = Target {
             workload: "probe".into(),
@@ -192,9 +214,9 @@ impl Chosen {
         };
         let args = vec!["--connect".into(), CONNECT.into()];
         let deployed = Deployed::new(self.docker.clone(), &self.shared, Image::Shared(image), args, ctx, &target)?;
-        let mut instance = deployed.start(&mut Phases::new(), Deadline::after(PROBE_DEADLINE))?;
-        let answer = instance.call(b"?", Deadline::after(PROBE_DEADLINE))?;
-        instance.stop(Deadline::after(PROBE_DEADLINE))?;
+        let mut instance = deployed.start(&mut Phases::new(), deadline)?;
+        let answer = instance.call(b"?", deadline)?;
+        instance.stop(deadline)?;
         if answer != b"?" {
             return Err(Fault::backend("the probe container answered wrongly"));
         }
@@ -213,23 +235,8 @@ impl Chosen {
     }
 
     /// The version of every part, as the daemon states it.
-    pub fn versions(&self) -> Result<BTreeMap<String, String>, Fault> {
-        let deadline = Deadline::after(ANSWER_DEADLINE);
-        let version = within(deadline, "version", self.docker.version())?;
-        let info = within(deadline, "info", self.docker.info())?;
-        let mut versions = BTreeMap::new();
-        for part in version.components.unwrap_or_default() {
-            versions.insert(part.name.to_lowercase(), part.version);
-        }
-        let facts = [
-            ("engine", version.version),
-            ("api", Some(self.docker.client_version().to_string())),
-            ("storage driver", info.driver),
-            ("cgroup driver", info.cgroup_driver.map(|d| d.to_string())),
-            ("cgroup version", info.cgroup_version.map(|v| v.to_string())),
-        ];
-        versions.extend(facts.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
-        Ok(versions)
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        self.facts.versions.clone()
     }
 }
 
@@ -237,8 +244,9 @@ impl Drop for Chosen {
     fn drop(&mut self) {
         // A private daemon takes everything with it.
         if self.private.is_none() {
-            reap::containers(&self.docker);
-            reap::images(&self.docker, Some(&self.shared.owner));
+            let deadline = Deadline::after(ANSWER_DEADLINE);
+            reap::containers(&self.docker, deadline);
+            reap::images(&self.docker, Some(&self.shared.owner), deadline);
         }
     }
 }

@@ -23,17 +23,22 @@ pub use api::connect;
 pub use daemon::Shared;
 pub use deployment::image_of;
 
+use crate::api::ANSWER_DEADLINE;
 use crate::daemon::Chosen;
 use crate::deployment::{Deployed, Image};
 use crate::variant::Variant;
 use isobench_core::{Availability, Description, Fault, Model};
 use isobench_runner::agents::AgentPackage;
+use isobench_runner::chosen;
 use isobench_runner::{Backend, Cleaned, Deadline, Deployment, Prepared, RunContext, Target};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longest wait for an image to be imported: up to 200 MB through a daemon on a slow disk.
 const IMPORT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Longest wait for the removal of what dead runs left in a daemon.
+const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The backend.
 #[derive(Debug)]
@@ -53,23 +58,24 @@ impl Backend for Docker {
     }
 
     fn probe(&self, ctx: &RunContext) -> Availability {
-        match daemon::choose(ctx) {
-            Ok(chosen) => match chosen.versions().inspect(|_| chosen.remember(ctx)) {
-                Ok(versions) => Availability::Available {
-                    versions,
-                    emulated: false,
-                    notes: chosen.notes().into_iter().collect(),
-                    absent: chosen.absent(ctx),
-                },
-                Err(fault) => Availability::unavailable(fault.to_string(), daemon::REMEDY),
+        let remembered = daemon::choose(ctx).and_then(|chosen| {
+            let noted = chosen.identity().and_then(|identity| chosen::remember(ctx, &identity));
+            noted.map(|()| chosen).map_err(|fault| fault.to_string())
+        });
+        match remembered {
+            Ok(chosen) => Availability::Available {
+                versions: chosen.versions(),
+                emulated: false,
+                notes: chosen.notes(),
+                absent: chosen.absent(ctx),
             },
             Err(reason) => Availability::unavailable(reason, daemon::REMEDY),
         }
     }
 
     fn prepare(&self, ctx: &RunContext) -> Result<Box<dyn Prepared>, Fault> {
-        let chosen =
-            daemon::choose_again(ctx).map_err(|reason| Fault::backend(format!("{reason}; {}", daemon::REMEDY)))?;
+        let chosen = daemon::choose(ctx).map_err(|reason| Fault::backend(format!("{reason}; {}", daemon::REMEDY)))?;
+        chosen::confirm(ctx, &chosen.identity()?)?;
         Ok(Box::new(Held(chosen)))
     }
 
@@ -77,18 +83,18 @@ impl Backend for Docker {
         let shared = Shared::read(record)?;
         let docker = connect(&shared.socket)?;
         // What a killed runner left would share the machine with this block.
-        reap::containers(&docker);
+        reap::containers(&docker, Deadline::after(ANSWER_DEADLINE));
         Ok(Box::new(Opened { shared, docker }))
     }
 
     fn clean(&self, _ctx: &RunContext, dead: &[PathBuf]) -> Cleaned {
         let mut cleaned = isobench_runner::daemon::reap("docker", private::CGROUP, dead);
-        if let Ok(docker) = socket::find().and_then(|socket| {
-            let socket = socket.ok_or("no daemon")?;
-            connect(&socket.path).map_err(|f| f.message)
-        }) {
-            cleaned.extend(reap::containers(&docker));
-            cleaned.extend(reap::images(&docker, None));
+        if let Ok(socket) = socket::find()
+            && let Ok(docker) = connect(&socket.path)
+        {
+            let deadline = Deadline::after(CLEAN_DEADLINE);
+            cleaned.extend(reap::containers(&docker, deadline));
+            cleaned.extend(reap::images(&docker, None, deadline));
         }
         cleaned
     }

@@ -1,6 +1,6 @@
 //! What is ours in a daemon, found by label and name.
 
-use crate::api::{ANSWER_DEADLINE, within};
+use crate::api::within;
 use crate::container::LABEL;
 use crate::image::REPOSITORY;
 use bollard::Docker;
@@ -10,13 +10,12 @@ use std::collections::HashMap;
 
 /// Removes the containers of processes that are gone. The daemon may be shared with other machines and namespaces: a
 /// container whose owner may live there stays.
-pub fn containers(docker: &Docker) -> Cleaned {
+pub fn containers(docker: &Docker, deadline: Deadline) -> Cleaned {
     let options = ListContainersOptions {
         all: true,
         filters: Some(HashMap::from([("label".into(), vec![LABEL.into()])])),
         ..Default::default()
     };
-    let deadline = Deadline::after(ANSWER_DEADLINE);
     let listed = within(deadline, "container list", docker.list_containers(Some(options))).unwrap_or_default();
     let labelled = listed.into_iter().filter_map(|container| Some((container.labels?.remove(LABEL)?, container.id?)));
     let mut cleaned = Cleaned::default();
@@ -31,12 +30,11 @@ pub fn containers(docker: &Docker) -> Cleaned {
 }
 
 /// Removes the images of owners that are gone, and those of `own`, this process's tag at the end of its run.
-pub fn images(docker: &Docker, own: Option<&str>) -> Cleaned {
+pub fn images(docker: &Docker, own: Option<&str>, deadline: Deadline) -> Cleaned {
     let options = ListImagesOptions {
         filters: Some(HashMap::from([("reference".into(), vec![format!("{REPOSITORY}*")])])),
         ..Default::default()
     };
-    let deadline = Deadline::after(ANSWER_DEADLINE);
     let listed = within(deadline, "image list", docker.list_images(Some(options))).unwrap_or_default();
     let names = listed.into_iter().flat_map(|image| image.repo_tags);
     let mut cleaned = Cleaned::default();

@@ -14,7 +14,7 @@ use isobench_runner::protocol::{BlockRequest, Series, Visit};
 use isobench_runner::reap;
 use isobench_runner::testing::daemons::{Tracks, Variable, amid, clean, kill_named};
 use isobench_runner::testing::{Outcome, TestBed, one_start, suite};
-use isobench_runner::{Deadline, Deployment, Phases};
+use isobench_runner::{Deadline, Deployment, Phases, RunContext};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -277,7 +277,14 @@ pub fn named_daemon() {
     assert!(reaped.len() >= 4, "a container, two images and a lease: {reaped:?}");
     assert_eq!(inventory(&daemon), before);
 
+    // A run's owner takes the containerd of its probe, and no other.
+    let of = |name: &str| RunContext { state: bed.context().state.with_file_name(name), ..bed.context() };
+    assert!(bed.runner.probe(&of("p-containerd")).is_available());
+    bed.runner.own(&of("o-containerd")).expect("the same").release();
     drop(address);
+    let fault = bed.runner.own(&of("o-containerd")).expect_err("another one");
+    assert!(fault.message.contains("the probe found the containerd at"), "{fault}");
+
     somebody.release();
     tracks.assert_gone();
 }

@@ -2,13 +2,13 @@
 
 use crate::{bed, request};
 use bollard::query_parameters::{ListContainersOptions, ListImagesOptions};
-use isobench_core::{Availability, FaultKind};
+use isobench_core::FaultKind;
 use isobench_docker::Shared;
 use isobench_runner::client::Owner;
 use isobench_runner::protocol::{BlockRequest, CleanRequest, Series, Visit};
 use isobench_runner::testing::daemons::{Tracks, Variable, amid, clean, kill_named};
 use isobench_runner::testing::{self, Outcome, TestBed};
-use isobench_runner::{Cleaned, reap};
+use isobench_runner::{Cleaned, RunContext, reap};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -194,31 +194,24 @@ fn clean_in_pid_namespace(bed: &TestBed) -> Option<Cleaned> {
     serde_json::from_slice(&output.stdout).ok()
 }
 
-pub fn remote_daemon() {
-    let _docker_host = Variable::set("DOCKER_HOST", "tcp://192.0.2.1:2375");
+/// A run's owner takes the daemon of its probe, and no other.
+pub fn changed_daemon() {
+    let mut host = bed();
+    let somebody = host.own();
+    let tracks = tracks(&somebody);
+    let socket = Shared::read(&somebody.record).expect("the record").socket;
     let bed = bed();
-    assert_absent(&bed, "is remote");
-}
-
-/// A daemon that the user names and that does not work is not replaced by a private one.
-pub fn named_daemons_that_do_not_work() {
-    let bed = bed();
-    let folder = bed.context().state;
-    fs::create_dir_all(&folder).expect("a folder");
+    let of = |name: &str| RunContext { state: bed.context().state.with_file_name(name), ..bed.context() };
     {
-        let _docker_host = Variable::set("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-        assert_absent(&bed, "/nonexistent/docker.sock");
+        let _docker_host = Variable::set("DOCKER_HOST", &format!("unix://{}", socket.display()));
+        let fault = bed.runner.own(&of("o-docker")).expect_err("no probe has chosen one");
+        assert!(fault.message.contains("chosen-docker"), "{fault}");
+        assert!(bed.runner.probe(&of("p-docker")).is_available());
+        bed.runner.own(&of("o-docker")).expect("the same").release();
     }
-    let silent = folder.join("silent");
-    let _never_answers = std::os::unix::net::UnixListener::bind(&silent).expect("a socket");
-    let _docker_host = Variable::set("DOCKER_HOST", &format!("unix://{}", silent.display()));
-    assert_absent(&bed, "silent");
-}
-
-#[track_caller]
-fn assert_absent(bed: &TestBed, why: &str) {
-    match bed.runner.probe(&bed.context()) {
-        Availability::Available { notes, .. } => panic!("another daemon is used: {notes:?}"),
-        Availability::Unavailable { reason, .. } => assert!(reason.contains(why), "{reason}"),
-    }
+    let fault = bed.runner.own(&of("o-docker")).expect_err("another one");
+    let found = format!("the probe found the daemon at {}", socket.display());
+    assert!(fault.message.contains(&found) && fault.message.contains("run again"), "{fault}");
+    somebody.release();
+    tracks.assert_gone();
 }

@@ -3,6 +3,7 @@
 //! Without a daemon, and without dockerd and root to start one, the tests are skipped, loudly.
 
 mod debris;
+mod fakes;
 mod guest;
 
 use guest::{NO_HELLO, SILENT};
@@ -23,14 +24,18 @@ const TESTS: [Named<fn(&TestBed)>; 6] = [
     ("a start that comes to nothing has its name", failed_starts),
     ("a killed runner's container goes with the next block", debris::killed_runner),
 ];
-const DESTRUCTIVE: [Named<fn()>; 7] = [
+const DESTRUCTIVE: [Named<fn()>; 11] = [
     ("a killed shim is a fault, and the next block runs", debris::killed_shim),
     ("a killed containerd is no more than a fault, and nothing is left", debris::killed_containerd),
     ("a killed dockerd is a fault, and nothing of it is left", debris::killed_dockerd),
     ("a killed owner leaves what clean removes", debris::killed_owner),
     ("a system daemon is used, and left as it was", debris::system_daemon),
-    ("a remote daemon is not used, and that is said", debris::remote_daemon),
-    ("a named daemon that does not work is not replaced", debris::named_daemons_that_do_not_work),
+    ("a run is prepared on the daemon of its probe", debris::changed_daemon),
+    ("a remote daemon is not used, and that is said", fakes::elsewhere),
+    ("what is no daemon is not used, and that is said", fakes::garbage),
+    ("a daemon of another time is not used, and both versions are said", fakes::other_versions),
+    ("a daemon that does not answer costs one wait", fakes::silent),
+    ("a named daemon that is not there is not replaced", fakes::nothing_there),
 ];
 
 fn main() -> ExitCode {
