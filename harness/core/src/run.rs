@@ -201,6 +201,9 @@ pub struct Machine {
     pub mitigations: BTreeMap<String, String>,
     /// Frequency governor.
     pub governor: Option<String>,
+    /// What the kernel's clock counts: `tsc`, `kvm-clock`, `hpet`, … Absent in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clocksource: Option<String>,
     /// Hypervisor the machine itself runs under.
     pub hypervisor: Option<String>,
     /// `v1`, `v2` or `hybrid`.
@@ -216,7 +219,17 @@ pub struct Machine {
     pub allowance: Option<Allowance>,
 }
 
+/// Clock sources that a process reads without a system call: the counter of the processor, as it is or by way of a
+/// hypervisor's page.
+const FAST_CLOCKS: [&str; 4] = ["tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"];
+
 impl Machine {
+    /// The clock source, if each reading of it is a system call that takes about a microsecond and adds to every short
+    /// time: the kernel has given up the counter of the processor.
+    pub fn slow_clock(&self) -> Option<&str> {
+        self.clocksource.as_deref().filter(|source| !FAST_CLOCKS.contains(source))
+    }
+
     /// Processors that isobench may run on, whatever quota of their time it has.
     pub fn processors(&self) -> u32 {
         self.allowance.as_ref().map_or(self.cores, |allowance| allowance.processors)

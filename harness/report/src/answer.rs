@@ -6,6 +6,7 @@ use crate::degrees;
 use crate::rows::{Row, Table, missing, noun};
 use crate::units::{self, Quantity};
 use isobench_core::run::{BackendEntry, Order, RunFile};
+use isobench_core::text::one_line;
 use isobench_core::words::{Flag, Guest};
 use isobench_stats::compare::floors;
 use isobench_stats::{Spread, Summary, Verdict, metric};
@@ -150,6 +151,12 @@ fn run_caveats(run: &RunFile, summary: &Summary) -> Vec<String> {
     }
     if let Some(sentence) = summary.blocks().sentence() {
         caveats.push(format!("{sentence}; they stay in every figure."));
+    }
+    if let Some(source) = run.machine.slow_clock() {
+        caveats.push(format!(
+            "The kernel's clock counts `{}`: every reading is a slow system call, which adds to short times.",
+            one_line(source)
+        ));
     }
     if run.plan.order == Order::Sequential {
         caveats.push("Blocks ran one cell after another, not shuffled: drift of the machine may favour a cell.".into());

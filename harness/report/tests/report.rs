@@ -322,6 +322,16 @@ fn a_run_of_criterion_is_marked() {
 }
 
 #[test]
+fn a_clock_that_costs_a_system_call_is_said() {
+    let (mut run, _) = fixture::run(1);
+    let caveats = |run: &RunFile| text(all(&rendered(run, vec![]), ".caveats")[0]);
+    assert!(!caveats(&run).contains("clock"), "kvm-clock is read without a system call");
+    run.machine.clocksource = Some("acpi_pm".into());
+    let said = caveats(&run);
+    assert!(said.contains("clock counts acpi_pm"), "{said}");
+}
+
+#[test]
 fn a_run_without_cells_or_samples_still_has_a_page() {
     let (mut run, _) = fixture::run(1);
     let html = rendered(&run, vec![]);

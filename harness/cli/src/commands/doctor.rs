@@ -63,6 +63,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "{} · {} cores · {} · kernel {} · cgroup {}",
             machine.cpu, machine.cores, machine.os, machine.kernel, machine.cgroup
         ));
+        if let Some(source) = machine.slow_clock() {
+            output::line(format!(
+                "clock source {source}: every reading is a slow system call, which adds to short times"
+            ));
+        }
         if let Some(limits) = machine.allowance.as_ref().and_then(limits) {
             output::line(format!("limits: {limits}"));
         }

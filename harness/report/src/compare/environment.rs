@@ -128,6 +128,10 @@ fn machine(list: &mut List, base: &Machine, new: &Machine) {
     list.add("hypervisor", hypervisor(base), hypervisor(new));
     list.maps(|name| format!("mitigation of {name}"), &base.mitigations, &new.mitigations, "not listed");
     list.maybe("frequency governor", &base.governor, &new.governor);
+    // Runs of earlier versions did not record it.
+    if let (Some(base), Some(new)) = (&base.clocksource, &new.clocksource) {
+        list.add("clock source", base, new);
+    }
     list.add("control groups", &base.cgroup, &new.cgroup);
     list.maybe("transparent huge pages", &base.thp, &new.thp);
     let ksm = |m: &Machine| m.ksm.map_or("unknown", |on| if on { "on" } else { "off" });

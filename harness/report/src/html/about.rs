@@ -55,6 +55,7 @@ fn machine(machine: &Machine) -> Markup {
         ("System", machine.os.clone()),
         ("Hypervisor", machine.hypervisor.clone().unwrap_or_else(|| "none seen".into())),
         ("Frequency governor", machine.governor.clone().unwrap_or_else(unknown)),
+        ("Clock source", machine.clocksource.clone().unwrap_or_else(unknown)),
         ("Control groups", machine.cgroup.clone()),
         ("Transparent huge pages", machine.thp.clone().unwrap_or_else(unknown)),
         (
