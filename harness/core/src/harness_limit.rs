@@ -27,7 +27,7 @@ const fn limit(words: &'static [&'static str], remedy: &'static str) -> Signatur
     Signature { words, limit: Limit { kind: FaultKind::HarnessLimit, remedy }, guest_too: false }
 }
 
-const SIGNATURES: [Signature; 8] = [
+const SIGNATURES: [Signature; 10] = [
     // ENFILE comes before EMFILE: its text begins with the same words.
     limit(&["too many open files in system", "(os error 23)"], "raise the system's limit: sysctl fs.file-max"),
     limit(
@@ -51,6 +51,17 @@ const SIGNATURES: [Signature; 8] = [
     limit(
         &["must be shorter than sun_len", "unix socket path too long", "path too long for unix domain socket"],
         "the path of a socket has at most 107 bytes: set ISOBENCH_STATE to a shorter folder, for example /tmp/ib",
+    ),
+    // Wasmtime's own error. The number of slots is a setting of isobench's, no property of the engine.
+    limit(
+        &["maximum concurrent limit of"],
+        "isobench gives the pool of Wasmtime that many slots: ask for fewer instances at once",
+    ),
+    // Wasmtime's words for code that this processor cannot run. isobench chooses what it compiles for.
+    limit(
+        &["settings are not compatible with the native host"],
+        "isobench compiles Wasm for x86-64-v2 with LZCNT and BMI, which this processor lacks: use one of 2013 or later, or \
+         a virtual machine that passes these through",
     ),
     // V8 reserves address space before any guest runs: its "out of memory" is not the guest's.
     limit(
@@ -149,6 +160,8 @@ mod tests {
             "# Fatal process out of memory: Oilpan: CagedHeap reservation.",
             "runtime/cgo: pthread_create failed: Resource temporarily unavailable",
             "socket /tmp/x/1.sock: path must be shorter than SUN_LEN",
+            "starting the module: maximum concurrent limit of 320 for core instances reached",
+            "echo.cwasm: compilation settings are not compatible with the native host: compilation setting \"has_ssse3\" is enabled",
             "Error response from daemon: fork/exec /usr/bin/runc: resource temporarily unavailable",
         ];
         for words in seen {

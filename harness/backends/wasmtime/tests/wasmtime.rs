@@ -1,8 +1,10 @@
 //! The Wasmtime backend through the coordinator: every variant, every experiment, every fault by its name, nothing left
 //! behind.
 
-use isobench_core::{Experiment, FaultKind, Guest};
-use isobench_runner::protocol::{BlockRequest, Visit};
+use isobench_core::load::StartLimit;
+use isobench_core::record::BoundBy;
+use isobench_core::{Experiment, FaultKind, Guest, Record};
+use isobench_runner::protocol::{BlockRequest, Density, Visit};
 use isobench_runner::testing::{self, Outcome, TestBed};
 use std::fs;
 use std::path::Path;
@@ -110,6 +112,22 @@ fn every_workload_of_the_checkout_answers_correctly_on_every_variant() {
             bed.run(&request).expect_ok();
         }
     }
+}
+
+#[test]
+fn more_instances_than_the_pool_has_slots_are_a_limit_of_the_harness() {
+    let bed = bed();
+    let guest = bed.write_wat("guest.wasm", &format!("(module {MEMORY} {ALLOC} {ECHO})"));
+    let density = Density { memory_bytes: None, count: 512, start: StartLimit::Times(1_000), longest_ms: 60_000 };
+    let request = bed.request("pooling", Guest::Wasm, &guest, b"hello", b"hello", Visit::Density(density));
+    let outcome = bed.run(&request).expect_ok();
+    let bound = outcome.0.iter().find_map(|record| match record {
+        Record::Bound(bound) => Some(bound),
+        _ => None,
+    });
+    let bound = bound.expect("a density says what ended it");
+    assert_eq!((bound.by, bound.n), (BoundBy::Harness, 256), "{}", bound.why);
+    assert!(bound.why.contains("limit of 320") && bound.why.contains("isobench gives the pool"), "{}", bound.why);
 }
 
 #[test]
