@@ -31,6 +31,27 @@ fn text_goes_to_standard_output_or_to_a_file() {
 }
 
 #[test]
+fn a_file_is_replaced_and_the_summary_of_a_step_is_appended_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = |file: &std::path::Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isobench"));
+        command.args(["report", "reference", "--format", "github", "--out"]).arg(file).current_dir(repository());
+        let output = command.env("GITHUB_STEP_SUMMARY", dir.path().join("step")).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        std::fs::read_to_string(file).unwrap()
+    };
+    for (name, appended) in [("step", true), ("other", false)] {
+        let file = dir.path().join(name);
+        std::fs::write(&file, "of an earlier command\n").unwrap();
+        let now = report(&file);
+        assert_eq!(now.starts_with("of an earlier command\n## isobench"), appended, "{name}");
+        assert!(now.contains("## isobench"), "{name}");
+    }
+    std::fs::remove_file(dir.path().join("step")).unwrap();
+    assert!(report(&dir.path().join("step")).starts_with("## isobench"), "it need not exist yet");
+}
+
+#[test]
 fn remarks_go_to_standard_error() {
     let bencher = isobench(&["report", "reference", "--format", "bencher"]);
     let value: serde_json::Value = serde_json::from_slice(&bencher.stdout).unwrap();

@@ -7,7 +7,7 @@ use isobench_core::whole::Completeness;
 use isobench_stats::{Accumulator, Summary};
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
 /// What can go wrong with a report.
@@ -141,6 +141,15 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), ReportError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(ReportError::write(folder))?;
     write_whole(path, text)
+}
+
+/// Appends `text` to the file at `path`, which is made if it is missing.
+///
+/// # Errors
+/// Returns an error if the file cannot be opened or written.
+pub fn append_text(path: &Path, text: &str) -> Result<(), ReportError> {
+    let file = fs::OpenOptions::new().append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(ReportError::write(path))
 }
 
 fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {

@@ -31,4 +31,4 @@ pub mod starts;
 pub mod terminal;
 pub mod units;
 
-pub use files::{Report, ReportError, read, read_partial, write, write_hdr_logs, write_text};
+pub use files::{Report, ReportError, append_text, read, read_partial, write, write_hdr_logs, write_text};

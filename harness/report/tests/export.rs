@@ -84,11 +84,17 @@ fn markdown_has_the_answer_every_table_and_every_error() {
 #[test]
 fn a_job_summary_says_what_it_folds_and_stays_under_githubs_limit() {
     let (mut run, mut summary) = summed();
-    let text = export::github(&run, &summary);
+    let text = export::github(&run, &summary, 0);
     insta::assert_snapshot!("github", text.lines().take(40).collect::<Vec<_>>().join("\n"));
     assert!(text.contains("<summary>nbody, case small: 12 rows</summary>"), "{text}");
     assert!(text.contains("<summary>Error rows: 1 of 72 cells</summary>"), "{text}");
     assert!(!text.contains("Left out"));
+    let beside = export::github(&run, &summary, 890 << 10);
+    assert!(
+        beside.len() < 10 << 10 && beside.contains("Left out"),
+        "only the rest of the limit is used: {}",
+        beside.len()
+    );
 
     run.command.push("x".repeat(2 << 20));
     let name = "a-workload-with-a-name-<long>-";
@@ -98,7 +104,7 @@ fn a_job_summary_says_what_it_folds_and_stays_under_githubs_limit() {
         cell.cell.workload = format!("{name}{}", i / 4);
         summary.cells.push(cell);
     }
-    let text = export::github(&run, &summary);
+    let text = export::github(&run, &summary, 0);
     assert!(text.len() < 1 << 20, "{}", text.len());
     assert!(text.contains("Left out, because GitHub shows no summary over 1 MiB: The run: 2026-11-21-140500-fixture."));
     assert!(text.contains("<summary>a-workload-with-a-name-&lt;long&gt;-0, case 0b: 4 rows</summary>"));
@@ -351,7 +357,7 @@ fn hostile_text_is_escaped_in_every_format() {
     let texts = [
         ("csv", export::csv(&run, &summary)),
         ("md", export::markdown(&run, &summary)),
-        ("github", export::github(&run, &summary)),
+        ("github", export::github(&run, &summary, 0)),
         ("html", page),
         ("terminal", isobench_report::terminal::table(&run, &summary, false, Some(120))),
         ("a line", isobench_report::terminal::progress_line(&run.cells[0].cell, None, None, HOSTILE)),

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use isobench_core::store::RunDir;
 use isobench_core::text::one_line;
 use isobench_report::{Report, export};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,6 +19,9 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Html)]
     format: Format,
     /// Write to this file instead of standard output; html and hdr: to this folder
+    ///
+    /// A file that exists is replaced. Only the one that $GITHUB_STEP_SUMMARY names is appended to: the commands of a
+    /// step share it.
     #[arg(long, value_name = "FILE|DIR")]
     out: Option<PathBuf>,
     /// Report what is there of a run whose samples are incomplete, with a warning
@@ -51,21 +55,34 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let read = if args.partial { isobench_report::read_partial } else { isobench_report::read };
     let report = read(&RunDir::new(&path)).with_context(|| of(&path))?;
     remark(&report.summary.incomplete);
-    let written: fn(&Report) -> String = match args.format {
+    let shared = args.out.as_deref().filter(|file| is_step_summary(file));
+    let (run, summary) = (&report.run, &report.summary);
+    let text = match args.format {
         Format::Html => return page(args, &report, &path),
         Format::Hdr => return hdr_logs(args, &path),
-        Format::Csv => |report| export::csv(&report.run, &report.summary),
-        Format::Md => |report| export::markdown(&report.run, &report.summary),
-        Format::Json => |report| export::json(&report.run, &report.summary, report.completeness.truncated),
-        Format::Github => |report| export::github(&report.run, &report.summary),
-        Format::Bencher => bencher,
+        Format::Csv => export::csv(run, summary),
+        Format::Md => export::markdown(run, summary),
+        Format::Json => export::json(run, summary, report.completeness.truncated),
+        Format::Github => export::github(run, summary, shared.map_or(0, size)),
+        Format::Bencher => bencher(&report),
     };
-    let text = written(&report);
-    match &args.out {
-        Some(file) => isobench_report::write_text(file, &text)?,
-        None => output::print(&text),
+    match (&args.out, shared) {
+        (_, Some(file)) => isobench_report::append_text(file, &text)?,
+        (Some(file), None) => isobench_report::write_text(file, &text)?,
+        (None, None) => output::print(&text),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether `file` is the summary of a step of GitHub Actions, to which every command of the step appends.
+fn is_step_summary(file: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    std::env::var_os("GITHUB_STEP_SUMMARY").is_some_and(|named| real(Path::new(&named)) == real(file))
+}
+
+/// Bytes of a file; 0 if there is none.
+fn size(file: &Path) -> usize {
+    fs::metadata(file).map_or(0, |file| usize::try_from(file.len()).unwrap_or(usize::MAX))
 }
 
 fn of(path: &Path) -> String {

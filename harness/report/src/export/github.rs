@@ -13,8 +13,10 @@ use maud::html;
 /// as a comparison.
 const LIMIT: usize = 900 << 10;
 
-/// The answer and the first table on top; everything else folded, its size said. What would not fit is left out by name.
-pub fn github(run: &RunFile, summary: &Summary) -> String {
+/// The answer and the first table on top; everything else folded, its size said. What would not fit is left out by name:
+/// `taken` bytes of the step's summary are there already.
+pub fn github(run: &RunFile, summary: &Summary, taken: usize) -> String {
+    let limit = LIMIT.saturating_sub(taken);
     let tables = tables(run, summary);
     let mut text = format!("## isobench: what isolation costs\n\n{}", said(&answer(run, summary, tables.first())));
     let mut folded = Vec::new();
@@ -30,7 +32,7 @@ pub fn github(run: &RunFile, summary: &Summary) -> String {
     for (title, part) in folded.into_iter().filter(|(_, part)| !part.is_empty()) {
         let summary = html! { summary { (one_line(&title)) } }.into_string();
         let part = format!("\n<details>{summary}\n\n{part}\n</details>\n");
-        if text.len() + part.len() > LIMIT { left_out.push(title) } else { text += &part }
+        if text.len() + part.len() > limit { left_out.push(title) } else { text += &part }
     }
     if !left_out.is_empty() {
         text += &format!(
