@@ -159,6 +159,33 @@ fn processes(cgroup: &Path) -> Vec<u32> {
     pids
 }
 
+/// Whether the kernel says that no process is in a cgroup or in those below it. Without an answer it is not so.
+pub fn is_deserted(cgroup: &Path) -> bool {
+    fs::read_to_string(cgroup.join("cgroup.procs")).is_ok() && processes(cgroup).is_empty()
+}
+
+/// Why cgroups below the one that is mounted cannot have limits here, and what a person does about it. `None` if they can
+/// as far as can be told. Version 2 hands controllers down only from a cgroup without processes, or from the real root.
+pub fn crowded() -> Option<String> {
+    let hierarchies = hierarchies();
+    let memory_is_v1 = hierarchies.iter().any(|h| h.has("memory"));
+    hierarchies.iter().filter(|h| h.v2 && !memory_is_v1).find_map(|h| crowded_at(&h.mount))
+}
+
+fn crowded_at(mount: &Path) -> Option<String> {
+    // The real root has no type.
+    let is_root = !mount.join("cgroup.type").exists();
+    let handed_down = fs::read_to_string(mount.join("cgroup.subtree_control")).ok()?;
+    let here = fs::read_to_string(mount.join("cgroup.procs")).ok()?;
+    let free = is_root || here.trim().is_empty() || handed_down.split_whitespace().any(|name| name == "memory");
+    (!free).then(|| format!("{} has {CROWDED}", mount.display()))
+}
+
+/// What a cgroup has that hands no controller down, and the remedy.
+const CROWDED: &str = "processes of its own, as in most containers, and so can hand no controller down: move them to a \
+                       cgroup below it, or run isobench outside of the container or with its host's cgroups \
+                       (--cgroupns=host)";
+
 /// Removes a cgroup and those below it; false while the kernel still finds someone in one.
 fn remove(cgroup: &Path) -> bool {
     let below = children(cgroup).iter().all(|child| remove(child));
@@ -269,6 +296,22 @@ mod tests {
         assert!(!swap_is_counted(&v1, "quiet"));
         fs::write(dir.path().join("memory.memsw.limit_in_bytes"), "9").unwrap();
         assert!(swap_is_counted(&v1, "quiet"));
+    }
+
+    #[test]
+    fn a_container_of_version_2_is_told_from_the_root_and_from_a_delegated_cgroup() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| fs::write(dir.path().join(file), text).unwrap();
+        write("cgroup.subtree_control", "\n");
+        write("cgroup.procs", "1\n7\n");
+        assert_eq!(crowded_at(dir.path()), None, "the real root");
+        write("cgroup.type", "domain\n");
+        assert!(crowded_at(dir.path()).unwrap().contains("--cgroupns=host"));
+        write("cgroup.subtree_control", "cpu memory pids\n");
+        assert_eq!(crowded_at(dir.path()), None, "handed down");
+        write("cgroup.subtree_control", "\n");
+        write("cgroup.procs", "");
+        assert_eq!(crowded_at(dir.path()), None, "no process is in the way");
     }
 
     #[test]

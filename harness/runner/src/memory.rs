@@ -1,6 +1,7 @@
 //! The one memory yardstick for all models: what the kernel says of the attributed processes and cgroups.
 
 use crate::backend::Attribution;
+use crate::cgroup;
 use isobench_core::{Fault, FaultKind};
 use std::fs;
 use std::io;
@@ -24,7 +25,7 @@ pub struct Reading {
 }
 
 /// Reads every yardstick for what is attributed. A process that cannot be read is a fault, as is one without a figure:
-/// its memory would silently be zero.
+/// its memory would silently be zero. So is a cgroup that no process is in: an instance that lives was moved out of it.
 pub fn read(attribution: &Attribution) -> Result<Reading, Fault> {
     let mut reading = Reading::default();
     for pid in &attribution.pids {
@@ -37,6 +38,13 @@ pub fn read(attribution: &Attribution) -> Result<Reading, Fault> {
     }
     for cgroup in &attribution.cgroups {
         reading.cgroup = Some(reading.cgroup.unwrap_or(0) + cgroup_bytes(cgroup)?);
+        if cgroup::is_deserted(cgroup) {
+            return Err(Fault::backend(format!(
+                "{}: no process is in this cgroup any more: another program (systemd, a cgroup daemon) moved the \
+                 instance's processes, so their memory is charged elsewhere; stop that program while isobench runs",
+                cgroup.display()
+            )));
+        }
     }
     let meminfo = fs::read_to_string("/proc/meminfo")
         .map_err(|e| Fault::new(FaultKind::Internal, format!("/proc/meminfo: {e}")))?;
@@ -87,6 +95,21 @@ mod tests {
         assert!(reading.uss > 0 && reading.uss <= reading.pss && reading.pss <= reading.rss);
         assert!(reading.available > 0);
         assert_eq!(reading.cgroup, None);
+    }
+
+    #[test]
+    fn a_cgroup_that_its_processes_were_moved_out_of_is_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let attribution = Attribution { cgroups: [dir.path().into()].into(), ..Attribution::default() };
+        fs::write(dir.path().join("memory.current"), "4096\n").unwrap();
+        for (processes, expected) in [("17\n", Some(4096)), ("", None)] {
+            fs::write(dir.path().join("cgroup.procs"), processes).unwrap();
+            let read = read(&attribution);
+            match expected {
+                Some(_) => assert_eq!(read.unwrap().cgroup, expected),
+                None => assert!(read.unwrap_err().message.contains("moved the instance's processes")),
+            }
+        }
     }
 
     #[test]

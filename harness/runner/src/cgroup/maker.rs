@@ -1,6 +1,6 @@
 //! Cgroups with limits, for what has no runtime that makes them.
 
-use super::{Hierarchy, counts_swap, hierarchies};
+use super::{CROWDED, Hierarchy, counts_swap, hierarchies};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -133,11 +133,8 @@ fn put(file: &Path, value: &str) -> io::Result<()> {
 /// The error of a limit whose file is missing because `parent` does not hand the controller down.
 fn not_delegated(file: &Path, parent: &Path, why: &io::Error) -> io::Error {
     let hint = match why.raw_os_error() {
-        Some(libc::EBUSY) => {
-            "; processes are in that cgroup itself, as in most containers: move them to a cgroup below it, or run \
-             isobench outside of the container or with its host's cgroups (--cgroupns=host)"
-        }
-        _ => "",
+        Some(libc::EBUSY) => format!("; {} has {CROWDED}", parent.display()),
+        _ => String::new(),
     };
     let (file, parent) = (file.display(), parent.display());
     io::Error::other(format!("{file} is missing: {parent}/cgroup.subtree_control: {why}{hint}"))
