@@ -7,7 +7,7 @@ use crate::spawned::{Boundary, Origin, Spawning};
 use crate::stopwatch::{Deadline, Phases};
 use isobench_core::{Availability, Description, Fault, Guest, Limits};
 use isobench_guest::agent::{self, AgentFault};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,6 +53,15 @@ pub fn absent<B: Boundary>(
     tried.filter_map(|(tried, name)| Some((name, tried.err()?.message))).collect()
 }
 
+/// The reasons why variants do not work, each once: those of one cause differ in numbers only, such as that of a cgroup.
+pub fn reasons(absent: &BTreeMap<String, String>) -> String {
+    let mut known = BTreeSet::new();
+    let without_digits = |reason: &str| reason.replace(|c: char| c.is_ascii_digit(), "");
+    let each: Vec<&str> =
+        absent.values().map(String::as_str).filter(|reason| known.insert(without_digits(reason))).collect();
+    each.join("; ")
+}
+
 /// One container of a variant through the whole of what a cell does, where `backend` has a runner with [`main`].
 ///
 /// # Errors
@@ -85,4 +94,16 @@ pub fn try_one<B: Boundary>(
         return Err(Fault::backend(format!("the probe container of {variant} answered wrongly")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_several_variants_is_said_once() {
+        let absent = [("a", "cgroup x/0: busy"), ("b", "cgroup x/1: busy"), ("c", "no overlay")];
+        let absent = absent.map(|(name, reason)| (name.to_string(), reason.to_string())).into();
+        assert_eq!(reasons(&absent), "cgroup x/0: busy; no overlay");
+    }
 }

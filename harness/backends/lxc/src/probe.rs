@@ -4,7 +4,7 @@ use crate::container::{Containers, START};
 use crate::{Lxc, Variant};
 use isobench_core::Availability;
 use isobench_runner::place::installed;
-use isobench_runner::{Backend, RunContext, agents, probing};
+use isobench_runner::{Backend, RunContext, agents, cgroup, probing};
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,10 +21,11 @@ pub(crate) fn probe(ctx: &RunContext) -> Availability {
     }
     let absent = probing::absent(ctx, &Lxc, |target, origin| Containers::new(ctx, target, &origin.package));
     if absent.len() == Variant::ALL.len() {
-        let reasons: Vec<String> = absent.into_values().collect();
+        let remedy =
+            "`lxc-checkconfig` says what the kernel lacks; inside another container it must be allowed to mount";
         return Availability::unavailable(
-            format!("no container could be started: {}", reasons.join("; ")),
-            "`lxc-checkconfig` says what the kernel lacks; inside another container it must be allowed to mount",
+            format!("no container could be started: {}", probing::reasons(&absent)),
+            cgroup::crowded().unwrap_or_else(|| remedy.into()),
         );
     }
     let version = agents::text_of(Command::new(&program).arg("--version"), PATIENCE);

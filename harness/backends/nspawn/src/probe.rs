@@ -4,7 +4,7 @@ use crate::container::{Containers, NSPAWN};
 use crate::{Nspawn, Variant};
 use isobench_core::Availability;
 use isobench_runner::place::installed;
-use isobench_runner::{RunContext, agents, probing};
+use isobench_runner::{RunContext, agents, cgroup, probing};
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ pub(crate) fn probe(ctx: &RunContext) -> Availability {
     }
     let absent = probing::absent(ctx, &Nspawn, |target, origin| Containers::new(ctx, target, &origin.package));
     if absent.len() == Variant::ALL.len() {
-        let reasons: Vec<String> = absent.into_values().collect();
+        let remedy = "inside another container that one must be allowed to mount and to write to /sys/fs/cgroup";
         return Availability::unavailable(
-            format!("no container could be started: {}", reasons.join("; ")),
-            "inside another container that one must be allowed to mount and to write to /sys/fs/cgroup",
+            format!("no container could be started: {}", probing::reasons(&absent)),
+            cgroup::crowded().unwrap_or_else(|| remedy.into()),
         );
     }
     let version = agents::text_of(Command::new(&program).arg("--version"), PATIENCE).map(|text| {

@@ -1,9 +1,10 @@
 //! Can it run here? Only a container that was really started, and answered, tells.
 
 use crate::container::Bundles;
-use crate::runtime::{KNOWN, Runtime};
+use crate::runtime::{KNOWN, RUNC, Runtime};
 use isobench_core::{Availability, Fault};
-use isobench_runner::{RunContext, agents, probing};
+use isobench_runner::place::installed;
+use isobench_runner::{RunContext, agents, cgroup, probing};
 use std::collections::BTreeMap;
 
 pub(crate) fn probe(ctx: &RunContext) -> Availability {
@@ -24,11 +25,22 @@ pub(crate) fn probe(ctx: &RunContext) -> Availability {
         }
     }
     if versions.is_empty() {
-        let reasons: Vec<String> = absent.into_values().collect();
-        return Availability::unavailable(reasons.join("; "), "install runc as root: `apt install runc`");
+        return Availability::unavailable(probing::reasons(&absent), remedy());
     }
     notes.extend(agents::missing_agents(ctx));
     Availability::Available { versions, emulated: false, notes, absent }
+}
+
+/// What a person does where no runtime works.
+fn remedy() -> String {
+    let of_runtimes = || match installed(RUNC) {
+        Some(_) => {
+            "runc is installed, and its words say what stops it; inside another container that one must be \
+                    allowed to mount and to write to /sys/fs/cgroup"
+        }
+        None => "install runc as root: `apt install runc`",
+    };
+    cgroup::crowded().unwrap_or_else(|| of_runtimes().into())
 }
 
 /// One container through the whole of what a cell does, its agent being the runner's own program.
