@@ -115,6 +115,9 @@ pub enum Mode {
     Fresh,
 }
 
+/// Longest time that histograms tell apart, in nanoseconds: an hour, far over any deadline. A longer one is counted as this.
+pub const HISTOGRAM_CEILING_NS: u64 = 3_600_000_000_000;
+
 /// One throughput visit: every latency in an HDR histogram.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

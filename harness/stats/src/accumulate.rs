@@ -157,6 +157,9 @@ pub(crate) fn decoded(hdr: &str) -> Result<hdrhistogram::Histogram<u64>, String>
     let bytes = BASE64.decode(hdr).map_err(|e| format!("not base64: {e}"))?;
     let mut latency: hdrhistogram::Histogram<u64> =
         Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|e| format!("not a histogram: {e}"))?;
+    if latency.max() >= record::HISTOGRAM_CEILING_NS {
+        return Err("it has times of an hour or more, which were cut to an hour".into());
+    }
     // Blocks may differ in their longest latency; without this a sum keeps the range of the first.
     latency.auto(true);
     Ok(latency)

@@ -350,6 +350,15 @@ fn a_million_samples_stream_through() {
 /// (github.com/HdrHistogram/HdrHistogram, `src/test/resources/org/HdrHistogram`; public domain, CC0). What must be
 /// found in it is what `HistogramLogReaderWriterTest.jHiccupV2Log` there asks of its reader.
 #[test]
+fn a_histogram_whose_times_were_cut_at_its_ceiling_is_left_out() {
+    let hour = record::HISTOGRAM_CEILING_NS;
+    let summary = summarise(&run(1), [histogram(0, 1, Mode::Warm, [9, hour], 1_000)]);
+    assert_eq!(summary.defects.len(), 1, "{:?}", summary.defects);
+    assert!(summary.defects[0].contains("an hour or more"), "{}", summary.defects[0]);
+    assert!(summarise(&run(1), [histogram(0, 1, Mode::Warm, [9, hour / 2], 1_000)]).defects.is_empty());
+}
+
+#[test]
 fn the_log_of_hdr_histograms_own_tests() {
     let log = include_str!("data/jHiccup-2.0.7S.logV2.hlog");
     let intervals: Vec<(f64, &str)> = log

@@ -7,13 +7,10 @@ use crate::stopwatch::{Deadline, Phases, nanos};
 use base64::Engine;
 use hdrhistogram::Histogram as Hdr;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-use isobench_core::record::{Histogram, Mode};
+use isobench_core::record::{HISTOGRAM_CEILING_NS, Histogram, Mode};
 use isobench_core::{Fault, FaultKind, Record};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
-
-/// Highest latency a histogram tells apart: an hour, far over any deadline.
-const HIGHEST_NS: u64 = 3_600_000_000_000;
 
 pub(super) fn visit(
     request: &BlockRequest,
@@ -143,7 +140,7 @@ fn measure(duration: Duration, mut one: impl FnMut() -> Result<u64, Fault>) -> R
 
 /// An empty histogram of nanoseconds.
 pub(super) fn histogram() -> Hdr<u64> {
-    Hdr::new_with_bounds(1, HIGHEST_NS, 3).expect("valid bounds")
+    Hdr::new_with_bounds(1, HISTOGRAM_CEILING_NS, 3).expect("valid bounds")
 }
 
 /// As sample lines carry it.
