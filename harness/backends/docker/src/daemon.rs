@@ -6,7 +6,7 @@ use crate::deployment::{Deployed, Image};
 use crate::private::PrivateDaemon;
 use crate::socket::{self, NoSocket};
 use crate::variant::{RUNC, Variant};
-use crate::{image, reap};
+use crate::{cause, image, reap};
 use bollard::Docker;
 use isobench_core::{Fault, Guest, Limits};
 use isobench_runner::chosen::Listener;
@@ -68,6 +68,8 @@ struct Facts {
     versions: BTreeMap<String, String>,
     /// The names of its runtimes.
     runtimes: BTreeSet<String>,
+    /// Its security options, such as `name=userns`.
+    security: Vec<String>,
     /// What tells it from another daemon at the same socket.
     id: String,
 }
@@ -107,22 +109,10 @@ fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
     let note = format!("the daemon at {} is used", socket.display());
     let chosen = Chosen { shared, docker, facts, note, private: None };
     chosen.prove(ctx, Variant::ALL[0]).map_err(|fault| {
-        let cause = cause(&fault.message, ctx);
-        fault.context(format!("a container of it could not connect back ({cause})"))
+        let cause = cause::of(&fault.message, &chosen.facts.security, &ctx.state);
+        fault.context(format!("a container of it could not start, or not connect back ({cause})"))
     })?;
     Ok(chosen)
-}
-
-/// What usually keeps a container from a socket of ours, by the daemon's words.
-fn cause(words: &str, ctx: &RunContext) -> String {
-    if words.contains("bind source path does not exist") {
-        return format!(
-            "the daemon does not see {}: it is a Snap, or a service with PrivateTmp, or isobench is; set ISOBENCH_STATE to \
-             a folder that both see",
-            ctx.state.display()
-        );
-    }
-    "Docker Desktop, a rootless daemon, userns-remap or a daemon on another machine keeps it from our socket".into()
 }
 
 fn private(ctx: &RunContext) -> Result<Chosen, Fault> {
@@ -154,7 +144,8 @@ impl Facts {
         versions.extend(facts.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
         // Podman makes up another id for each answer.
         let id = info.id.filter(|id| again.id.as_ref() == Some(id)).unwrap_or_default();
-        Ok(Facts { versions, runtimes: info.runtimes.unwrap_or_default().into_keys().collect(), id })
+        let runtimes = info.runtimes.unwrap_or_default().into_keys().collect();
+        Ok(Facts { versions, runtimes, security: info.security_options.unwrap_or_default(), id })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Docker containers, driven through the Engine's API.
 //!
 //! - `daemon`: which daemon is used, and the proof that its containers reach us;
+//! - `cause`: why containers of a daemon do not reach us;
 //! - `private`: a daemon of our own, for machines where none runs;
 //! - `image`, `padded`, `container`: what the Engine is asked to make;
 //! - `variant`: the rungs of the ladder;
@@ -8,6 +9,7 @@
 //! - `reap`: whose things are, and how they are found again after a `kill -9`.
 
 mod api;
+mod cause;
 pub mod container;
 mod daemon;
 mod deployment;
