@@ -19,6 +19,7 @@ pub mod chosen;
 mod circumstances;
 pub mod client;
 pub mod containers;
+pub mod contract;
 #[cfg(feature = "criterion")]
 pub mod criterion_glue;
 pub mod daemon;

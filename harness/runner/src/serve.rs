@@ -2,6 +2,7 @@
 
 use crate::allowance;
 use crate::backend::{Backend, RunContext};
+use crate::contract;
 use crate::experiments;
 use crate::protocol::{BlockRequest, CleanRequest, Event, Owned};
 use crate::reap;
@@ -100,8 +101,8 @@ fn block(backend: &dyn Backend, out: &mut File) -> Result<()> {
         }
     };
     reap::adopt_orphans();
-    let deployed = backend
-        .open(&request.ctx, &request.prepared)
+    let deployed = contract::check(&request)
+        .and_then(|()| backend.open(&request.ctx, &request.prepared))
         .and_then(|prepared| prepared.deploy(&request.ctx, &request.target).map(|deployment| (prepared, deployment)));
     match deployed {
         Ok((_prepared, deployment)) => experiments::run(&request, deployment.as_ref(), &mut emit),

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use wasmtime::{
-    Engine, Error, Extern, ExternType, Func, FuncType, Instance, InstancePre, Linker, Memory, Module, ModuleExport,
-    ResourceLimiter, Store, Trap, TypedFunc, ValType,
+    Engine, Error, Extern, Func, Instance, InstancePre, Linker, Memory, Module, ModuleExport, ResourceLimiter, Store,
+    Trap, TypedFunc,
 };
 
 /// The most elements a table may have: the pool's own default.
@@ -21,57 +21,8 @@ pub fn prepare(variant: Variant, source: &Path, destination: &Path) -> Result<()
     let bytes = fs::read(source).map_err(|e| e.to_string())?;
     let engine = engine::engine(variant, engine::AGENT_SLOTS).map_err(|e| format!("{e:#}"))?;
     let module = Module::from_binary(&engine, &bytes).map_err(|e| format!("not a valid Wasm module: {e:#}"))?;
-    check_contract(&module)?;
     let compiled = module.serialize().map_err(|e| format!("{e:#}"))?;
     fs::write(destination, compiled).map_err(|e| format!("{}: {e}", destination.display()))
-}
-
-/// Whether the module has what the workload contract wants, and nothing that it forbids.
-fn check_contract(module: &Module) -> Result<(), String> {
-    if let Some(import) = module.imports().next() {
-        return Err(format!(
-            "it imports `{}` from `{}`; a guest has no imports: build for wasm32-unknown-unknown, not WASI",
-            import.name(),
-            import.module()
-        ));
-    }
-    match module.get_export("memory") {
-        Some(ExternType::Memory(memory)) if !memory.is_64() => {}
-        Some(other) => return Err(format!("its export `memory` is {}, not a 32-bit memory", spell(&other))),
-        None => return Err("it has no export `memory`: export its memory under that name".into()),
-    }
-    let has = |name: &str, params: &[ValType], results: &[ValType]| match module.get_export(name) {
-        Some(ExternType::Func(func)) if same(func.params(), params) && same(func.results(), results) => Ok(true),
-        Some(other) => Err(format!("its export `{name}` is {}, not {}", spell(&other), spell_func(params, results))),
-        None => Ok(false),
-    };
-    let needs = |name: &str, params: &[ValType], results: &[ValType]| match has(name, params, results)? {
-        true => Ok(()),
-        false => Err(format!("it has no export `{name}`, a function {}", spell_func(params, results))),
-    };
-    needs("alloc", &[ValType::I32], &[ValType::I32])?;
-    needs("handle", &[ValType::I32, ValType::I32], &[ValType::I64])?;
-    has("_initialize", &[], &[]).map(drop)
-}
-
-fn same(found: impl ExactSizeIterator<Item = ValType>, wanted: &[ValType]) -> bool {
-    found.len() == wanted.len() && found.zip(wanted).all(|(found, wanted)| found.matches(wanted))
-}
-
-fn spell(found: &ExternType) -> String {
-    let list = |types: &mut dyn Iterator<Item = ValType>| types.collect::<Vec<_>>();
-    match found {
-        ExternType::Func(func) => spell_func(&list(&mut FuncType::params(func)), &list(&mut FuncType::results(func))),
-        ExternType::Memory(memory) => format!("a {}-bit memory", if memory.is_64() { 64 } else { 32 }),
-        ExternType::Global(_) => "a global".into(),
-        ExternType::Table(_) => "a table".into(),
-        ExternType::Tag(_) => "a tag".into(),
-    }
-}
-
-fn spell_func(params: &[ValType], results: &[ValType]) -> String {
-    let list = |types: &[ValType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    format!("({}) → ({})", list(params), list(results))
 }
 
 /// A module that is ready to be instantiated.

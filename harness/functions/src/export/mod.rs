@@ -7,7 +7,7 @@ pub use platforms::{PLATFORMS, Platform};
 use crate::adapter::{self, Unit};
 use isobench_core::{Fault, Guest};
 use isobench_runner::agents::AgentPackage;
-use isobench_runner::{RunContext, Target};
+use isobench_runner::{RunContext, Target, contract};
 use platforms::{Runs, Text};
 use std::fs::{self, Permissions};
 use std::io;
@@ -77,6 +77,7 @@ pub fn export(
     if !platform.guests.contains(&target.guest) {
         return Err(ExportError::Guest { platform, guest: target.guest });
     }
+    contract::check_guest(target.guest, &target.artifact)?;
     let failed = |file: &Path| {
         let file = file.to_path_buf();
         move |error| ExportError::File { file, error }
