@@ -14,6 +14,7 @@
 //!
 //! [`TestBed::run`] itself asserts that no process and no file of the block is left.
 
+pub mod contract;
 pub mod daemons;
 pub mod debris;
 pub mod js;

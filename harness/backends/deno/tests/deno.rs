@@ -5,7 +5,7 @@ use isobench_deno::{Deno, Variant, program};
 use isobench_runner::place::Places;
 use isobench_runner::protocol::BlockRequest;
 use isobench_runner::testing::js::runtime::{self, telling};
-use isobench_runner::testing::{TestBed, skip, suite};
+use isobench_runner::testing::{TestBed, contract, skip, suite};
 
 /// A bed with the Deno that is used outside tests. `None`, and loudly, where there is none.
 fn bed() -> Option<TestBed> {
@@ -52,6 +52,11 @@ fn what_a_guest_does_wrong_has_a_name_and_a_reason() {
         ("show the environment", FaultKind::GuestThrow, "NotCapable: Requires env access"),
     ];
     of_each(|bed, variant| runtime::faults(bed, variant, &own, &["chatter"]));
+}
+
+#[test]
+fn it_keeps_the_contract_of_every_engine() {
+    of_each(contract::js);
 }
 
 #[test]

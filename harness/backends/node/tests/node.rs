@@ -5,7 +5,7 @@ use isobench_node::program::Program;
 use isobench_node::{Node, Variant};
 use isobench_runner::place::Places;
 use isobench_runner::testing::js::runtime::{self, of_text, telling};
-use isobench_runner::testing::{TestBed, skip, suite};
+use isobench_runner::testing::{TestBed, contract, skip, suite};
 use std::collections::BTreeSet;
 
 /// A bed in which every variant can run, with the Node that is used outside tests. `None`, and loudly, where there is
@@ -49,6 +49,11 @@ fn what_a_guest_does_wrong_has_a_name_and_a_reason() {
         ("kill", FaultKind::ChannelClosed, "SIGKILL"),
     ];
     of_each(|bed, variant| runtime::faults(bed, variant, &own, &["chatter", "leave a child"]));
+}
+
+#[test]
+fn it_keeps_the_contract_of_every_engine() {
+    of_each(contract::js);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use isobench_core::{FaultKind, Guest};
 use isobench_process::Process;
-use isobench_runner::testing::{TestBed, suite};
+use isobench_runner::testing::{TestBed, contract, suite};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -39,6 +39,12 @@ fn what_a_native_guest_does_wrong_has_a_name_and_a_reason() {
 #[test]
 fn a_canary_in_one_instance_is_not_found_in_the_next_thousand() {
     suite::a_canary(&bed(), &Process, "zygote", 1_000);
+}
+
+#[test]
+fn its_agents_keep_the_contract_of_every_engine() {
+    contract::js(&bed(), "spawn");
+    contract::wasm(&bed(), "spawn");
 }
 
 #[test]

@@ -79,6 +79,9 @@ impl Boundary {
             }
             // What the call left pending runs before anyone looks at its answer, and no longer than the deadline.
             finish_jobs(ctx, &self.guard);
+            if self.guard.expired() {
+                return Err(Stop::Expired);
+            }
             Ok(copy_answer(ctx, &answer, self.frame_bytes)?)
         })
     }
@@ -91,7 +94,14 @@ impl Boundary {
         act: impl FnOnce(&Ctx<'_>) -> Result<T, Stop>,
     ) -> Result<T, Fault> {
         self.guard.arm(deadline);
-        self.context.with(|ctx| act(&ctx)).map_err(|stop| match (stop, deadline) {
+        let done = self.context.with(|ctx| {
+            let done = act(&ctx);
+            if has_pending_jobs(&ctx) {
+                self.guard.retire();
+            }
+            done
+        });
+        done.map_err(|stop| match (stop, deadline) {
             (Stop::Fault(fault), _) => fault,
             (Stop::Expired | Stop::Thrown(_), Some(deadline)) if self.guard.expired() => deadline.fault(what),
             (Stop::Expired, _) => Fault::new(FaultKind::Internal, format!("{what} was interrupted by nobody")),
@@ -154,6 +164,12 @@ fn declare<'js>(ctx: &Ctx<'js>, code: &Code) -> Result<Module<'js>, Stop> {
 /// Runs what promises wait for, until nothing is left or the deadline has passed.
 fn finish_jobs(ctx: &Ctx<'_>, guard: &Guard) {
     while !guard.expired() && ctx.execute_pending_job() {}
+}
+
+/// Whether promises still wait: of any context of the runtime.
+fn has_pending_jobs(ctx: &Ctx<'_>) -> bool {
+    // SAFETY: a living context; the function only looks at its runtime's queue.
+    unsafe { qjs::JS_IsJobPending(qjs::JS_GetRuntime(ctx.as_raw().as_ptr())) }
 }
 
 fn to_uint8_array<'js>(ctx: &Ctx<'js>, bytes: &[u8]) -> rquickjs::Result<Value<'js>> {

@@ -20,8 +20,8 @@ pub(crate) struct Guard {
     used: Cell<usize>,
     /// An allocation was refused since the last call began.
     refused: Cell<bool>,
-    /// An allocation was refused at any time.
-    exhausted: Cell<bool>,
+    /// The runtime is of no use to another guest: an allocation was refused, or a guest left promises that wait.
+    spent: Cell<bool>,
     deadline: Cell<Option<Deadline>>,
     /// The deadline passed while the guest ran.
     expired: Cell<bool>,
@@ -34,7 +34,7 @@ impl Guard {
             holds: Cell::new(true),
             used: Cell::new(0),
             refused: Cell::new(false),
-            exhausted: Cell::new(false),
+            spent: Cell::new(false),
             deadline: Cell::new(None),
             expired: Cell::new(false),
         })
@@ -66,9 +66,14 @@ impl Guard {
         self.refused.get()
     }
 
-    /// An allocation was refused at any time.
-    pub(crate) fn exhausted(&self) -> bool {
-        self.exhausted.get()
+    /// Whether the runtime is of no use to another guest.
+    pub(crate) fn spent(&self) -> bool {
+        self.spent.get()
+    }
+
+    /// Keeps the runtime from further guests: what a guest has left in its queue of promises would run in their calls.
+    pub(crate) fn retire(&self) {
+        self.spent.set(true);
     }
 
     /// Makes a runtime or a context, however much memory that takes, because QuickJS does not survive a refusal there.
@@ -84,7 +89,7 @@ impl Guard {
         if used <= self.limit {
             return (made, Ok(()));
         }
-        self.exhausted.set(true);
+        self.spent.set(true);
         (made, Err(used))
     }
 
@@ -98,7 +103,7 @@ impl Guard {
         let room = !self.holds.get() || self.used.get().checked_add(more).is_some_and(|sum| sum <= limit);
         if !room {
             self.refused.set(true);
-            self.exhausted.set(true);
+            self.spent.set(true);
         }
         room
     }
@@ -188,7 +193,7 @@ mod tests {
         }
         assert_eq!(guard.used.get(), 0);
         guard.arm(None);
-        assert!(!guard.refused() && guard.exhausted(), "a runtime that was refused memory once is known by it");
+        assert!(!guard.refused() && guard.spent(), "a runtime that was refused memory once is known by it");
     }
 
     #[test]

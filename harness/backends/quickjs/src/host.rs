@@ -55,11 +55,11 @@ thread_local! {
     static LIVING: RefCell<Option<Host>> = const { RefCell::new(None) };
 }
 
-/// This thread's living runtime. One in which an allocation was refused is of no more use: those in it keep it until
-/// they are gone, and whoever comes next gets another.
+/// This thread's living runtime. Those in one that is spent keep it until they are gone; the next guest gets
+/// another.
 pub(crate) fn living(limits: &Limits) -> Result<Host, Fault> {
     LIVING.with_borrow_mut(|living| match living {
-        Some(host) if !host.guard.exhausted() => Ok(host.clone()),
+        Some(host) if !host.guard.spent() => Ok(host.clone()),
         _ => Ok(living.insert(Host::fresh(limits)?).clone()),
     })
 }

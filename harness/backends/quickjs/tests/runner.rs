@@ -2,7 +2,7 @@
 
 use isobench_core::{FaultKind, Guest};
 use isobench_runner::testing::js::{ECHO, JsEngine};
-use isobench_runner::testing::one_start;
+use isobench_runner::testing::{contract, one_start};
 
 const ENGINE: JsEngine =
     JsEngine { runner: env!("CARGO_BIN_EXE_isobench-runner-quickjs"), variants: &["fresh", "bytecode", "context"] };
@@ -22,6 +22,12 @@ fn every_experiment_succeeds() {
     let bed = ENGINE.bed();
     let requests = ENGINE.variants.iter().map(|variant| (*variant, ENGINE.request(&bed, variant, ECHO)));
     JsEngine::every_experiment(&bed, requests);
+}
+
+#[test]
+fn it_keeps_the_contract_of_every_engine() {
+    let bed = ENGINE.bed();
+    ENGINE.variants.iter().for_each(|variant| contract::js(&bed, variant));
 }
 
 #[test]
@@ -178,7 +184,7 @@ fn a_limit_in_which_nothing_lives_is_an_error_with_its_remedy() {
 #[test]
 fn other_guests_are_refused() {
     ENGINE.must_fail(FaultKind::BackendFailed, "QuickJS runs js guests", |bed, variant| {
-        let guest = bed.write_wat("guest.wasm", "(module)");
+        let guest = bed.write_wat("guest.wasm", contract::WASM_ECHO);
         bed.request(variant, Guest::Wasm, &guest, b"", b"", one_start())
     });
 }

@@ -103,12 +103,13 @@ impl Boundary {
     /// evaluated, `out_of_memory`, `deadline_exceeded`.
     pub fn load(&mut self, code: &Code, deadline: Option<Deadline>) -> Result<(), Fault> {
         let name = &code.name;
+        let memory = Arc::clone(self.host.borrow().memory());
         self.entry = self.attempt("loading the guest", code.failure(), deadline, |scope| match &code.form {
             Form::Js(text) => js::load(scope, name, text, Compile::Lazily).map(Entry::Js),
             Form::JsCached(text, cache) => js::load(scope, name, text, Compile::From(cache)).map(Entry::Js),
             Form::JsEvaluated(snapshot) => snapshot.handle(scope).map(Entry::Js),
-            Form::Wasm(binary) => wasm::load(scope, name, Source::Binary(binary)).map(Entry::Wasm),
-            Form::WasmCompiled(module) => wasm::load(scope, name, Source::Compiled(module)).map(Entry::Wasm),
+            Form::Wasm(binary) => wasm::load(scope, name, &memory, Source::Binary(binary)).map(Entry::Wasm),
+            Form::WasmCompiled(module) => wasm::load(scope, name, &memory, Source::Compiled(module)).map(Entry::Wasm),
         })?;
         Ok(())
     }
@@ -121,7 +122,7 @@ impl Boundary {
         deadline: Option<Deadline>,
         act: impl FnOnce(&mut v8::PinScope<'_, '_>) -> Result<T, Stop>,
     ) -> Result<T, Fault> {
-        self.inside(deadline, |scope, _| act(scope)).map_err(|stop| self.judge(stop, failed, deadline, what))
+        self.finish(deadline, |scope, _| act(scope)).map_err(|stop| self.judge(stop, failed, deadline, what))
     }
 
     /// One request.
@@ -135,14 +136,12 @@ impl Boundary {
             return Err(self.out_of_memory("its heap was exhausted by an earlier call"));
         }
         let frame_bytes = self.frame_bytes;
-        let answer = self.inside(Some(deadline), |scope, entry| match entry {
+        let answer = self.finish(Some(deadline), |scope, entry| match entry {
             Entry::Js(handle) => js::call(scope, &memory, handle, request, frame_bytes),
-            Entry::Wasm(exports) => wasm::call(scope, exports, request, frame_bytes).map_err(|stop| match stop {
-                Stop::Thrown(trap) if wasm::memory_exhausted(scope, exports, &memory, &trap) => {
-                    Stop::OutOfMemory(format!("{trap}, with half of that or more in use: an allocation was refused"))
-                }
-                stop => stop,
-            }),
+            Entry::Wasm(exports) => {
+                let answer = wasm::call(scope, exports, request, frame_bytes);
+                answer.map_err(|stop| wasm::refused_memory(scope, exports, &memory, stop))
+            }
             Entry::Nothing => Err(Fault::new(FaultKind::Internal, "called before it was loaded").into()),
         });
         answer.map_err(|stop| {
@@ -150,6 +149,18 @@ impl Boundary {
                 if matches!(self.entry, Entry::Wasm(_)) { FaultKind::GuestTrap } else { FaultKind::GuestThrow };
             self.judge(stop, failed, Some(deadline), "the call")
         })
+    }
+
+    /// Runs `act` in the context. Its success counts only if what the guest left pending, which V8 runs before it
+    /// returns, has kept the deadline and the memory limit too.
+    fn finish<T>(
+        &self,
+        deadline: Option<Deadline>,
+        act: impl FnOnce(&mut v8::PinScope<'_, '_>, &Entry) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let done = self.inside(deadline, act)?;
+        let host = self.host.borrow();
+        if host.expired() || host.memory().heap_exhausted() { Err(Stop::Terminated) } else { Ok(done) }
     }
 
     /// Runs `act` in the context, under the watchdog's eyes.

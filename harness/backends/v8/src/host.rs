@@ -13,6 +13,7 @@ pub(crate) struct Host {
     memory: Arc<Memory>,
     /// Entered only while it is used, so that many can live on one thread. Gone once it has become a snapshot.
     isolate: Option<v8::OwnedIsolate>,
+    expired: bool,
 }
 
 impl Host {
@@ -31,11 +32,16 @@ impl Host {
         let watch = Watch::new(isolate.thread_safe_handle());
         // SAFETY: making it entered it, on this thread.
         unsafe { isolate.exit() };
-        Host { watch, memory, isolate: Some(isolate) }
+        Host { watch, memory, isolate: Some(isolate), expired: false }
     }
 
     pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.memory
+    }
+
+    /// Whether what was last run was terminated at its deadline, be it after `act` had what it came for.
+    pub(crate) fn expired(&self) -> bool {
+        self.expired
     }
 
     /// Runs `act` in the isolate, under the watchdog's eyes.
@@ -55,7 +61,8 @@ impl Host {
             v8::scope!(let scope, &mut **isolate);
             act(scope)
         };
-        if deadline.is_some() && self.watch.disarm() {
+        self.expired = deadline.is_some() && self.watch.disarm();
+        if self.expired {
             isolate.cancel_terminate_execution();
         }
         // SAFETY: entered above.

@@ -33,7 +33,12 @@ pub(crate) fn compile(
 }
 
 /// Makes the module and instantiates it, and calls `_initialize` if it has one.
-pub(crate) fn load(scope: &mut v8::PinScope<'_, '_>, name: &str, source: Source<'_>) -> Result<Exports, Stop> {
+pub(crate) fn load(
+    scope: &mut v8::PinScope<'_, '_>,
+    name: &str,
+    memory_limit: &Memory,
+    source: Source<'_>,
+) -> Result<Exports, Stop> {
     v8::tc_scope!(let scope, scope);
     let module = match source {
         Source::Binary(binary) => v8::WasmModuleObject::compile(scope, binary),
@@ -41,8 +46,10 @@ pub(crate) fn load(scope: &mut v8::PinScope<'_, '_>, name: &str, source: Source<
     };
     let module = module.ok_or_else(|| not_loadable(name, caught(scope)))?;
     let instance = instantiate(scope, module.into()).ok_or_else(|| match caught(scope) {
-        // The start function is code of the guest: its trap is no fault of the file.
-        Stop::Thrown(message) if message.contains("RuntimeError") => Stop::Thrown(message),
+        // The start function is code of the guest: its trap is not a fault of the file.
+        Stop::Thrown(message) if message.contains("RuntimeError") || message.contains("call stack") => {
+            Stop::Thrown(message)
+        }
         stop => not_loadable(name, stop),
     })?;
     let exports = get(scope, instance, "exports")
@@ -67,7 +74,10 @@ pub(crate) fn load(scope: &mut v8::PinScope<'_, '_>, name: &str, source: Source<
     };
     if let Some(initialize) = initialize {
         let this = v8::undefined(scope).into();
-        initialize.call(scope, this, &[]).ok_or_else(|| caught(scope))?;
+        initialize.call(scope, this, &[]).ok_or_else(|| {
+            let stop = caught(scope);
+            refused_memory(scope, &exports, memory_limit, stop)
+        })?;
     }
     Ok(exports)
 }
@@ -111,16 +121,16 @@ pub(crate) fn call(
     Ok(unsafe { std::slice::from_raw_parts(answer, len as usize) }.to_vec())
 }
 
-/// Whether a trap looks like an allocator that gave up: WebAssembly has no other way to say so, and V8 no hook for a
-/// refused growth. A buffer that doubles is refused with half of the limit or more in use.
-pub(crate) fn memory_exhausted(
-    scope: &mut v8::PinScope<'_, '_>,
-    exports: &Exports,
-    memory: &Memory,
-    trap: &str,
-) -> bool {
+/// Names a trap `out_of_memory` if it looks like an allocator that gave up: WebAssembly has no other way to say so, and
+/// V8 has no hook for a refused growth. A buffer that doubles is refused with half of the limit or more in use.
+pub(crate) fn refused_memory(scope: &mut v8::PinScope<'_, '_>, exports: &Exports, memory: &Memory, stop: Stop) -> Stop {
     let size = v8::Local::new(scope, &exports.memory).buffer().byte_length();
-    trap.contains("unreachable") && size >= memory.limit() / 2
+    match stop {
+        Stop::Thrown(trap) if trap.contains("unreachable") && size >= memory.limit() / 2 => {
+            Stop::OutOfMemory(format!("{trap}, with half of that or more in use: an allocation was refused"))
+        }
+        stop => stop,
+    }
 }
 
 /// The host's address of `len` bytes at `at` of the guest's memory, if they lie within it.

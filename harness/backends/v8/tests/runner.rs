@@ -3,7 +3,7 @@
 use isobench_core::{FaultKind, Guest, sha256_hex};
 use isobench_runner::protocol::{BlockRequest, Visit};
 use isobench_runner::testing::js::{ECHO, JsEngine};
-use isobench_runner::testing::{TestBed, one_start};
+use isobench_runner::testing::{TestBed, contract, one_start};
 use std::path::Path;
 
 /// The variants that run JS guests, and those that run Wasm guests.
@@ -42,6 +42,13 @@ fn every_experiment_succeeds_for_both_guests() {
     JsEngine::every_experiment(&bed, js);
     let echo = wat("i32.const 64", WAT_ECHO);
     JsEngine::every_experiment(&bed, WASM.variants.iter().map(|variant| (*variant, wasm(&bed, variant, &echo))));
+}
+
+#[test]
+fn it_keeps_the_contract_of_every_engine() {
+    let bed = ENGINE.bed();
+    ENGINE.variants.iter().for_each(|variant| contract::js(&bed, variant));
+    WASM.variants.iter().for_each(|variant| contract::wasm(&bed, variant));
 }
 
 #[test]
@@ -163,7 +170,8 @@ fn what_is_no_guest_is_refused() {
 
 #[test]
 fn a_trap_in_the_start_function_is_a_trap_of_the_guest() {
-    wasm_fault("(module (func $f unreachable) (start $f))", FaultKind::GuestTrap, "unreachable");
+    let start = wat("i32.const 64", WAT_ECHO).replacen("(module", "(module (start $f) (func $f unreachable)", 1);
+    wasm_fault(&start, FaultKind::GuestTrap, "unreachable");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use isobench_core::load::StartLimit;
 use isobench_core::record::BoundBy;
 use isobench_core::{Experiment, FaultKind, Guest, Record};
 use isobench_runner::protocol::{BlockRequest, Density, Visit};
-use isobench_runner::testing::{self, Outcome, TestBed};
+use isobench_runner::testing::{self, Outcome, TestBed, contract};
 use std::fs;
 use std::path::Path;
 
@@ -65,6 +65,12 @@ fn it_can_run_here_and_says_with_what() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn it_keeps_the_contract_of_every_engine() {
+    let bed = bed();
+    variants(&bed).iter().for_each(|variant| contract::wasm(&bed, variant));
 }
 
 #[test]

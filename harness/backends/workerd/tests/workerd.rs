@@ -5,7 +5,9 @@ use isobench_runner::place::{self, Places};
 use isobench_runner::protocol::{BlockRequest, Visit};
 use isobench_runner::reap;
 use isobench_runner::testing::js::runtime::{self, telling};
-use isobench_runner::testing::{Outcome, TestBed, all_load, all_throughput, one_start, skip, starts_and_calls, suite};
+use isobench_runner::testing::{
+    Outcome, TestBed, all_load, all_throughput, contract, one_start, skip, starts_and_calls, suite,
+};
 use isobench_runner::{Backend, Deadline, Deployment, Instance, Phases, Prepared};
 use isobench_workerd::{Variant, Workerd};
 use std::os::unix::fs::PermissionsExt;
@@ -81,6 +83,14 @@ fn what_a_guest_does_wrong_has_a_name_and_a_reason() {
     of_each(|bed, variant| {
         runtime::faults(bed, variant, &own, &["chatter", "throw later"]);
         suite::wasm_faults(bed, variant);
+    });
+}
+
+#[test]
+fn it_keeps_the_contract_of_every_engine() {
+    of_each(|bed, variant| {
+        contract::js(bed, variant);
+        contract::wasm(bed, variant);
     });
 }
 

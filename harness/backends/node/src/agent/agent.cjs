@@ -9,6 +9,7 @@
 "use strict";
 
 const net = require("node:net");
+const { setImmediate: later } = require("node:timers");
 const { pathToFileURL } = require("node:url");
 
 const [UP, HELLO, CALL, ANSWER, FAULT, STOP, MEMORY] = [1, 2, 3, 4, 5, 7, 8];
@@ -84,10 +85,13 @@ function fail(error) {
   process.exit(1);
 }
 
-/** An answer, as long as it may be; the guest's is its own from here on. */
-function answer(handle, request, frame) {
-  const bytes = handle(request);
+/** The guest's answer, if it keeps the contract. */
+function checked(bytes, frame) {
   if (!(bytes instanceof Uint8Array)) throw new Fault("bad_answer", "the guest's answer is no Uint8Array");
+  // A detached array looks like an empty one.
+  if (bytes.length === 0 && bytes.buffer.detached) {
+    throw new Fault("bad_answer", "the answer is detached: its buffer was transferred");
+  }
   if (bytes.length <= frame) return bytes;
   throw new Fault("frame_too_large", `the answer has ${bytes.length} bytes, the limit is ${frame}`);
 }
@@ -124,13 +128,18 @@ function serve(socket, handle, frame) {
     // Asked of who has a kernel of its own, which a process has not.
     if (kind === MEMORY) return send(socket, MEMORY, []);
     if (kind !== CALL) return sendFault(socket, new Fault("bad_frame", `Node's agent takes no frame of kind ${kind}`));
-    let bytes;
-    try {
-      bytes = answer(handle, request, frame);
-    } catch (error) {
-      return sendFault(socket, thrown(error));
-    }
-    send(socket, ANSWER, bytes);
+    const attempt = (act) => {
+      try {
+        act();
+      } catch (error) {
+        sendFault(socket, thrown(error));
+      }
+    };
+    attempt(() => {
+      const bytes = handle(request);
+      // Once the promises that the call left have run, as in every engine. If they never end, there is no answer.
+      later(() => attempt(() => send(socket, ANSWER, checked(bytes, frame))));
+    });
   });
   socket.on("data", (piece) => {
     try {
@@ -147,6 +156,8 @@ function serve(socket, handle, frame) {
 /** `loaded` are the guest's exports, where it has been evaluated already. */
 function main(args, loaded) {
   const option = (name) => args[args.indexOf(name) + 1];
+  // A rejected promise that the guest does not await changes no answer: engines without an event loop ignore it too.
+  process.on("unhandledRejection", () => {});
   if (!args.includes("--connect")) return load(option("--guest")).catch(fail);
   const socket = net.connect(option("--connect").slice("unix:".length));
   socket.on("connect", async () => {

@@ -19,6 +19,10 @@ function fault(error) {
 function answer(request) {
   const bytes = handle(request);
   if (!(bytes instanceof Uint8Array)) throw { fault: "bad_answer: the guest's answer is no Uint8Array" };
+  // A detached array looks like an empty one.
+  if (bytes.length === 0 && bytes.buffer.detached) {
+    throw { fault: "bad_answer: the answer is detached: its buffer was transferred" };
+  }
   if (bytes.length <= limits.frame) return bytes;
   throw { fault: `frame_too_large: the answer has ${bytes.length} bytes, the limit is ${limits.frame}` };
 }

@@ -43,6 +43,7 @@ export function handle([what]) {
   if (what === 2) for (;;) keep.push([keep.length]);
   if (what === 3) Promise.resolve().then(() => { for (;;); });
   if (what === 4) (function f(n) { return f(n + 1) + 1; })(0);
+  if (what === 5) (function again() { Promise.resolve().then(again); })();
   return Uint8Array.of(7);
 }";
 
@@ -106,9 +107,8 @@ pub fn living_with_a_rascal(variant: &str, deployment: &dyn Deployment) -> Resul
     };
     let (mut rascal, mut neighbour) = (start(deployment), start(deployment));
     for what in [1, 3] {
-        // What runs after `handle` has answered is ended at the deadline as well, and the answer stands.
-        let ended = call(&mut rascal, what).map_err(|fault| fault.kind);
-        assert_eq!(ended, if what == 1 { Err(FaultKind::DeadlineExceeded) } else { Ok(vec![7]) }, "{variant}");
+        // What runs after `handle` has answered counts against the deadline as well.
+        assert_eq!(call(&mut rascal, what).expect_err("no end").kind, FaultKind::DeadlineExceeded, "{variant}");
         assert_eq!(neighbour.call(&[0], soon()).expect("an answer"), [7], "{variant}");
         assert_eq!(rascal.call(&[0], soon()).expect("an answer"), [7], "{variant}");
     }
@@ -116,6 +116,9 @@ pub fn living_with_a_rascal(variant: &str, deployment: &dyn Deployment) -> Resul
     assert_eq!(call(&mut rascal, 4).expect_err("no stack").kind, FaultKind::GuestThrow, "{variant}");
     assert_eq!(call(&mut rascal, 2).expect_err("no memory").kind, FaultKind::OutOfMemory, "{variant}");
     let afterwards = neighbour.call(&[0], soon()).map_err(|fault| fault.kind);
-    assert_eq!(start(deployment).call(&[0], soon()).expect("an answer"), [7], "{variant}: whoever comes next is well");
+    assert_eq!(start(deployment).call(&[0], soon()).expect("an answer"), [7], "{variant}: the next guest is well");
+    let mut endless = start(deployment);
+    assert_eq!(call(&mut endless, 5).expect_err("no end").kind, FaultKind::DeadlineExceeded, "{variant}");
+    assert_eq!(start(deployment).call(&[0], soon()).expect("an answer"), [7], "{variant}: promises left to the next");
     afterwards
 }
