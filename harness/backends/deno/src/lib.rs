@@ -142,6 +142,12 @@ impl Backend for Deno {
     }
 
     fn probe(&self, ctx: &RunContext) -> Availability {
+        if let Some((folder, variable)) = split_by_deno(ctx) {
+            return Availability::unavailable(
+                format!("Deno splits its lists of permissions at the comma of {}", folder.display()),
+                format!("set {variable} to a folder without a comma"),
+            );
+        }
         match program(&ctx.cache).map_err(|fault| fault.message).and_then(|program| versions(&program)) {
             Ok(versions) => {
                 Availability::Available { versions, emulated: false, notes: Vec::new(), absent: BTreeMap::new() }
@@ -153,6 +159,13 @@ impl Backend for Deno {
     fn open(&self, _: &RunContext, _: &serde_json::Value) -> Result<Box<dyn Prepared>, Fault> {
         Ok(Box::new(Opened))
     }
+}
+
+/// The folder of the run that Deno cannot be given, and the variable that names another. Deno has no way to write a
+/// comma into a permission.
+fn split_by_deno(ctx: &RunContext) -> Option<(&Path, &'static str)> {
+    let folders = [(ctx.state.as_path(), "ISOBENCH_STATE"), (ctx.cache.as_path(), "ISOBENCH_CACHE")];
+    folders.into_iter().find(|(folder, _)| folder.as_os_str().as_encoded_bytes().contains(&b','))
 }
 
 /// What `--version` says: a line each, of Deno, of V8, of TypeScript.

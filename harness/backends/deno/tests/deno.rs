@@ -2,6 +2,7 @@
 
 use isobench_core::{Availability, FaultKind, Guest};
 use isobench_deno::{Deno, Variant, program};
+use isobench_runner::RunContext;
 use isobench_runner::place::Places;
 use isobench_runner::protocol::BlockRequest;
 use isobench_runner::testing::js::runtime::{self, telling};
@@ -93,13 +94,33 @@ fn whatever_ends_an_instance_or_its_runner_leaves_nothing() {
     });
 }
 
+/// Why Deno cannot run in a context, and what to do.
+fn why_absent(bed: &TestBed, ctx: &RunContext) -> String {
+    match bed.runner.probe(ctx) {
+        Availability::Unavailable { reason, remedy } => format!("{reason}; {remedy}"),
+        available => panic!("{available:?}"),
+    }
+}
+
+#[test]
+fn a_folder_that_deno_would_split_is_refused_with_the_remedy() {
+    let bed = TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-deno"));
+    let (mut state, mut cache) = (bed.context(), bed.context());
+    state.state = "/tmp/a,b".into();
+    cache.cache = "/tmp/c,d".into();
+    for (ctx, told) in [
+        (state, "the comma of /tmp/a,b; set ISOBENCH_STATE to a folder without a comma"),
+        (cache, "the comma of /tmp/c,d; set ISOBENCH_CACHE to a folder without a comma"),
+    ] {
+        let why = why_absent(&bed, &ctx);
+        assert!(why.contains(told), "{why}");
+    }
+}
+
 #[test]
 fn a_machine_without_deno_says_what_to_do() {
     let mut bed = TestBed::new(env!("CARGO_BIN_EXE_isobench-runner-deno"));
-    let reason = |bed: &TestBed| match bed.runner.probe(&bed.context()) {
-        Availability::Unavailable { reason, remedy } => format!("{reason}; {remedy}"),
-        available => panic!("{available:?}"),
-    };
+    let reason = |bed: &TestBed| why_absent(bed, &bed.context());
     bed.runner.env.insert("ISOBENCH_DENO".into(), "/nowhere/deno".into());
     assert!(reason(&bed).contains("/nowhere/deno\" \"--version\": No such file"), "{}", reason(&bed));
     bed.runner.env.insert("ISOBENCH_DENO".into(), "/bin/true".into());
