@@ -132,7 +132,7 @@ fn more_instances_than_the_pool_has_slots_are_a_limit_of_the_harness() {
         _ => None,
     });
     let bound = bound.expect("a density says what ended it");
-    assert_eq!((bound.by, bound.n), (BoundBy::Harness, 256), "{}", bound.why);
+    assert_eq!((bound.by, bound.n), (BoundBy::Harness, 320), "{}", bound.why);
     assert!(bound.why.contains("limit of 320") && bound.why.contains("isobench gives the pool"), "{}", bound.why);
 }
 
