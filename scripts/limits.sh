@@ -3,6 +3,8 @@
 #
 #   scripts/limits.sh             every limit
 #   scripts/limits.sh NAME...     these: taskset quota memory files processes address-space hidepid noexec long-path
+#   scripts/limits.sh container   a container, as its processes see cgroups: only where they are of version 2 alone, as
+#                                 in scripts/kvm-in-tcg.sh scripts/limits.sh container
 #
 # Build first (make build). Wants root for quota, memory, hidepid and noexec; ISOBENCH names another isobench program.
 set -uo pipefail
@@ -16,9 +18,12 @@ trap 'for cgroup in "${cgroups[@]}"; do rmdir "$cgroup"; done; ! mountpoint -q "
 
 rows=(--only process/spawn/native/echo/small --only v8/fresh/js/echo/small --only wasmtime/pooling/wasm/echo/small)
 
+# What ends a run.
+bounds=(--budget 20s)
+
 # What a run says, without its progress, and what it recorded.
 run() {
-    "$isobench" run --quick --budget 20s --out "$work/out" "$@" >"$work/said" 2>&1
+    "$isobench" run --quick "${bounds[@]}" --out "$work/out" "$@" >"$work/said" 2>&1
     local status=$? last
     grep -E 'ERROR|disturbed|left out|limit|no cell|too long|[Pp]anicked' "$work/said" | sort -u | cut -c1-400
     echo "exit status $status"
@@ -70,6 +75,16 @@ hidden() {
         hidden "$work" "$isobench" run --quick --budget 20s "${rows[@]}" 2>&1 | grep -E 'ERROR|left out|process|v8|wasmtime' | cut -c1-300
 }
 
+# A cgroup namespace whose root has processes in it, and limits that nothing below it can have.
+container() {
+    [ -e /sys/fs/cgroup/cgroup.controllers ] || { echo "only where cgroups are of version 2 alone" && return 0; }
+    # All that nspawn and runc ask for, as a container's runtime hands it down.
+    echo "+memory +pids +cpu" >/sys/fs/cgroup/cgroup.subtree_control
+    in_cgroup memory "" memory.max=max unshare --cgroup --mount bash -c \
+        'umount /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && cat /proc/self/cgroup && exec "$0" in-container' \
+        scripts/limits.sh
+}
+
 limit() {
     case $1 in
         taskset) (taskset -cp "$(($(nproc --all) - 1))" "$BASHPID" >/dev/null && run "${rows[@]}") ;;
@@ -84,6 +99,11 @@ limit() {
                 (export ISOBENCH_STATE=$work/noexec/s && run "${rows[@]}" --only bwrap/namespaces/native/echo/small)
             ;;
         long-path) (ISOBENCH_STATE=$work/$(printf 'x%.0s' {1..60}) run "${rows[@]}") ;;
+        container) container ;;
+        in-container)
+            bounds=(--rounds 1)
+            run --only process/spawn/native/echo/small --only nspawn/plain/native/echo/small --only oci/runc/native/echo/small
+            ;;
         *) echo "unknown limit: $1" >&2 && return 2 ;;
     esac
 }
