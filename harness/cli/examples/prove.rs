@@ -172,7 +172,7 @@ fn power(runs: u64) -> Result<()> {
             for row in &rows {
                 rows_all += 1;
                 rows_found += u32::from(row.word == Word::Worse);
-                promised += row.sensitivity.map_or(0.0, |s| s.power(effect));
+                promised += row.sensitivity.as_ref().map_or(0.0, |s| s.power(effect));
             }
             eprint!("\r{:.0} %: {} of {runs} runs, found in {found}", effect * 100.0, n + 1);
         }

@@ -39,8 +39,8 @@ PATTERN matches whole parts of a cell's name, backend/variant/guest/workload/cas
 
 Exit codes: 0 everything planned was measured; 1 failed, and the message says why; 2 wrong usage;
 3 finished, but some cells are error rows, the budget ended before them, or some fixture is broken;
-4 the gate of `compare --fail-on` failed; 5 `compare` found no comparable row; 6 that gate could test no row;
-130 interrupted.";
+4 the gate of `compare --fail-on` failed; 5 `compare` found no comparable row; 6 that gate could judge no row;
+7 it could judge fewer rows than --fail-on-unknown or --min-judged ask for; 130 interrupted.";
 
 /// Measures what isolation costs: the same workload on a plain process, V8 isolates, Wasm instances, containers and
 /// microVMs; cold start, memory and throughput; every answer verified.

@@ -56,12 +56,12 @@ impl Planned {
         }
     }
 
-    /// Counts one block in.
-    pub fn add(&mut self, records: Vec<Record>, took: Duration) {
+    /// Counts one block in, of a machine with so many `processors`.
+    pub fn add(&mut self, records: Vec<Record>, took: Duration, processors: u32) {
         self.blocks += 1;
         self.spent += took;
         self.failed = records.iter().any(|r| r.fault().is_some());
-        for (metric, value) in block_values(records) {
+        for (metric, value) in block_values(records, processors) {
             self.values.entry(metric).or_default().push(value);
         }
     }
@@ -264,8 +264,8 @@ mod tests {
         };
         let mut plan = planned(&[1, 1]);
         for i in 0..10 {
-            plan[0].add(block(1_000 + i), Duration::ZERO);
-            plan[1].add(block(1_000 + 100 * i), Duration::ZERO);
+            plan[0].add(block(1_000 + i), Duration::ZERO, 2);
+            plan[1].add(block(1_000 + 100 * i), Duration::ZERO, 2);
         }
         assert_eq!(schedule(1).round(&plan, 9, Duration::from_secs(9)), [1], "the first is known to a percent");
     }

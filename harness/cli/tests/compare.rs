@@ -96,6 +96,7 @@ fn empty(id: &str) -> RunFile {
         id: id.into(),
         command: vec!["isobench".into()],
         isobench: "0.1.0".into(),
+        commit: None,
         started_unix_ms: 1_795_269_900_000,
         ended_unix_ms: Some(1_795_269_960_000),
         stopped_early: None,
@@ -203,7 +204,7 @@ fn what_is_not_comparable_is_refused_unless_asked_for() {
 }
 
 #[test]
-fn a_gate_that_could_test_no_row_has_a_code_of_its_own() {
+fn a_gate_that_could_judge_no_row_has_a_code_of_its_own() {
     let results = results();
     results.write("short", &[("echo", None, 10_000_000)], |_| {});
     let samples = results.path("results/short/samples.jsonl");
@@ -215,7 +216,56 @@ fn a_gate_that_could_test_no_row_has_a_code_of_its_own() {
         run.cells = vec![CellEntry { blocks: 1, ..long.cells[0].clone() }];
     });
     let said = results.expect(&["base", "short", "--fail-on", "5"], 6);
-    assert!(said.contains("Gate not tested: none of 1 row has the 8 blocks a side"), "{said}");
+    assert!(said.contains("Gate says nothing: 0 of 1 row could be judged"), "{said}");
+    assert!(said.contains("too few blocks to tell, 1: for example v8/fresh/js/echo/small cold start"), "{said}");
+}
+
+#[test]
+fn a_gate_may_ask_for_rows_that_are_judged() {
+    let results = results();
+    let gate = ["base", "slower", "--fail-on", "25"];
+    let with = |more: &[&'static str]| [gate.as_slice(), more].concat();
+    assert!(results.expect(&with(&["--fail-on-unknown"]), 0).contains("2 of 2 rows could be judged"));
+    results.expect(&with(&["--min-judged", "2"]), 0);
+    assert!(results.expect(&with(&["--min-judged", "3"]), 7).contains("2 of 2 rows could be judged, and 3 must be"));
+    results.expect(&["base", "slower", "--fail-on", "5", "--min-judged", "3"], 4);
+    results.expect(&with(&["--min-judged", "3", "--fail-on-unknown"]), 2);
+    results.expect(&["base", "slower", "--min-judged", "3"], 2);
+}
+
+#[test]
+fn several_runs_a_side_count_once_each() {
+    let results = Results::new();
+    let run = |id: &str, ns| results.write(id, &[("echo", None, ns), ("json", None, 5_000_000)], |_| {});
+    for (i, off) in [0, 9_000, 4_000].into_iter().enumerate() {
+        run(&format!("base{i}"), 1_000_000 + off);
+        run(&format!("new{i}"), 1_200_000 + off);
+    }
+    let three = ["base0", "base1", "base2", "--against", "new0", "new1", "new2", "--fail-on", "5"];
+    let said = results.expect(&three, 4);
+    assert!(said.contains("3 runs, the first: ") && said.contains("t-test over the logarithms of the runs"), "{said}");
+    assert!(said.contains("1 slower, 1 no clear difference") && said.contains("2 of 2 rows could be judged"), "{said}");
+    let said = results.expect(&["base0", "base1", "--against", "new0", "new1", "--fail-on", "5"], 6);
+    assert!(said.contains("2 of the 3 runs that the test needs"), "{said}");
+    assert!(results.expect(&["base0", "--against", "new0"], 0).contains("permutation test over blocks"));
+    assert!(results.expect(&["base0", "base1", "base2"], 2).contains("--against"));
+    assert!(results.expect(&["base0", "base1", "--against", "new0", "base1"], 2).contains("base1 is named twice"));
+}
+
+#[test]
+fn plans_that_differ_are_told() {
+    let results = results();
+    results.write("other", &[("echo", None, 1_000_000)], |run| {
+        run.plan.only = vec!["v8/".into(), "/echo/".into()];
+        run.plan.budget_ms = Some(20_000);
+        run.commit = Some("0123abc".into());
+    });
+    let said = results.expect(&["base", "other"], 0);
+    for (what, differs) in
+        [("--only", "none → v8/ /echo/"), ("budget", "none → 20.0 s"), ("commit of isobench", "unknown → 0123abc")]
+    {
+        assert!(said.lines().any(|line| line.contains(what) && line.contains(differs)), "{what}: {said}");
+    }
 }
 
 #[test]

@@ -44,5 +44,5 @@ fn other_programs_on_every_core_make_a_comparison_noisy_and_not_wrong() {
     })
     .unwrap();
     assert!(blocks.1 * 2 > blocks.0, "the neighbours are seen in most blocks: {blocks:?}");
-    checkout.run(&["compare", &before, &beside, "--fail-on", "0"]).expect(0).says("too noisy to tell");
+    checkout.run(&["compare", &before, &beside, "--fail-on", "0"]).expect(6).says("too noisy to tell");
 }

@@ -23,6 +23,10 @@ pub struct RunFile {
     pub command: Vec<String>,
     /// Version of isobench.
     pub isobench: String,
+    /// Commit that isobench was built from, with `-dirty` where its sources had changes that were not committed; `unknown`
+    /// where it was not built in its repository. Absent in older runs and for Criterion benches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// Start, milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
     /// End; absent while the run goes on, and for ever if it was killed.

@@ -3,13 +3,13 @@
 
 use crate::compare::floor_sentence;
 use crate::degrees;
-use crate::rows::{Row, Table, missing, noun};
+use crate::rows::{Row, Table, marks, missing, noun};
 use crate::units::{self, Quantity};
 use isobench_core::run::{BackendEntry, Order, RunFile};
 use isobench_core::text::one_line;
 use isobench_core::words::{Flag, Guest};
 use isobench_stats::compare::floors;
-use isobench_stats::{Spread, Summary, Verdict, metric};
+use isobench_stats::{Estimate, Metric, Spread, Summary, Verdict, metric};
 
 /// What the first screen says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,8 +95,13 @@ fn flagged(table: &Table) -> Vec<String> {
 }
 
 fn noisy(table: &Table) -> Option<String> {
-    let rows = table.rows.iter().filter(|row| row.cell.has(Flag::Noisy));
-    let rows: Vec<String> = rows.map(|row| format!("`{}` {}", row.name(), row.guest_on_engine())).collect();
+    let said = |row: &Row| {
+        let mark = marks(row.cell).into_iter().find(|mark| mark.flag == Flag::Noisy)?;
+        let metrics: Vec<String> = mark.metrics.iter().map(ToString::to_string).collect();
+        let of = if metrics.is_empty() { String::new() } else { format!(" ({})", metrics.join(", ")) };
+        Some(format!("`{}` {}{of}", row.name(), row.guest_on_engine()))
+    };
+    let rows: Vec<String> = table.rows.iter().filter_map(said).collect();
     match rows.len() {
         0 => None,
         all if all > 1 && all == table.rows.len() => {
@@ -116,18 +121,27 @@ fn unsettled(table: &Table) -> Option<String> {
     (!rows.is_empty()).then(|| format!("Warm calls did not settle: {}.", list(&rows)))
 }
 
-/// How many blocks stand behind the table, where that is too few for an interval.
+/// The metrics with too few blocks behind them for an interval, and in how many rows.
 fn few_blocks(table: &Table) -> Option<String> {
-    let starts = table.rows.iter().filter_map(|row| row.cell.cold_start.as_ref());
-    let few: Vec<u32> = starts
-        .filter(|s| !matches!(s.total.p50.spread, Some(Spread::Interval { .. })))
-        .map(|s| s.total.blocks)
-        .collect();
-    let (least, most) = (few.iter().min()?, few.iter().max()?);
-    let blocks = if least == most { format!("{least}") } else { format!("{least} to {most}") };
-    let which = if few.len() == table.rows.len() { "The rows" } else { "Some rows" };
-    let plural = if *most == 1 { "block" } else { "blocks" };
-    Some(format!("{which} rest on {blocks} {plural}: median and range of blocks are shown, no interval is claimed."))
+    let of_metric = |metric: Metric| {
+        let all: Vec<Estimate> =
+            table.rows.iter().filter_map(|row| Some(row.cell.headline(metric)?.estimate)).collect();
+        let claims = |e: &Estimate| matches!(e.spread, Some(Spread::Interval { .. }));
+        let few: Vec<u32> = all.iter().filter(|e| !claims(e)).map(|e| e.blocks).collect();
+        let (least, most) = (few.iter().min()?, few.iter().max()?);
+        let blocks = if least == most { format!("{least}") } else { format!("{least} to {most}") };
+        let plural = if *most == 1 { "block" } else { "blocks" };
+        let rows =
+            if few.len() == all.len() { "every row".into() } else { format!("{} of {} rows", few.len(), all.len()) };
+        Some(format!("{metric} ({rows}: {blocks} {plural})"))
+    };
+    let metrics: Vec<String> = Metric::ALL.into_iter().filter_map(of_metric).collect();
+    (!metrics.is_empty()).then(|| {
+        format!(
+            "Too few blocks for an interval stand behind {}: the range of blocks is shown, and claims nothing.",
+            list(&metrics)
+        )
+    })
 }
 
 fn run_caveats(run: &RunFile, summary: &Summary) -> Vec<String> {

@@ -8,6 +8,7 @@ use isobench_core::availability::VariantInfo;
 use isobench_core::run::{BackendEntry, RunFile};
 use isobench_core::words::{Flag, Guest, Model, Preparation, Side};
 use isobench_stats::compare::{IMPORTANT, Ratio};
+use isobench_stats::summary::Flagged;
 use isobench_stats::{CellSummary, Estimate, Metric, Spread, Summary, Verdict, ratio};
 
 /// The metrics of a place, in the order of tables.
@@ -322,7 +323,7 @@ fn which_engine(matrix: &Matrix, real: &[(usize, Added)]) -> String {
     format!("The engine changes that most behind `{name}`: {}, {}{others}.", at(added.least), at(added.most))
 }
 
-/// Whether the numbers of a place may be read as they are: its flags but for the emulation, which the row says.
-pub fn flags(cell: &CellSummary) -> impl Iterator<Item = String> {
-    cell.flags().iter().filter(|flagged| flagged.flag != Flag::Emulated).map(|flagged| flagged.flag.to_string())
+/// Whether a number of a place may be read as it is: its flags but for the emulation, which the row says.
+pub fn flags(cell: &CellSummary, metric: Metric) -> impl Iterator<Item = &Flagged> {
+    cell.flags_of(metric).filter(|flagged| flagged.flag != Flag::Emulated)
 }

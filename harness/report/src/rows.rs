@@ -3,9 +3,9 @@
 use isobench_core::availability::{EngineInfo, VariantInfo};
 use isobench_core::run::{Absent, RunFile};
 use isobench_core::text::one_line;
-use isobench_core::words::{Experiment, Flag, Guest, Model, Preparation, Side};
+use isobench_core::words::{CellId, Experiment, Flag, Guest, Model, Preparation, Side};
 use isobench_core::{Availability, record::Mode};
-use isobench_stats::{CellSummary, Estimate, Summary, Throughput, Verdict};
+use isobench_stats::{CellSummary, Estimate, Metric, Summary, Verdict, spread};
 use std::collections::BTreeMap;
 
 /// The workload of the first screen unless a run measured another more fully: it does nothing, so what it costs is the
@@ -74,11 +74,22 @@ impl<'a> Row<'a> {
         self.cell.yardstick("pss").and_then(|pss| pss.slope)
     }
 
-    /// The concurrency with the most calls per second, warm.
-    pub fn throughput(&self) -> Option<&'a Throughput> {
-        let warm = self.cell.throughput.iter().filter(|t| t.mode == Mode::Warm);
-        warm.max_by(|a, b| a.rate.value.total_cmp(&b.rate.value))
+    /// Calls per second on one warm instance, one request in flight.
+    pub fn one_in_flight(&self) -> Option<Estimate> {
+        self.cell.throughput_at(Mode::Warm, 1).map(|visit| visit.rate)
     }
+
+    /// Calls per second on as many warm instances as there are processors.
+    pub fn all_cores(&self) -> Option<Estimate> {
+        self.cell.headline(Metric::Throughput).map(|headline| headline.estimate)
+    }
+}
+
+/// The rank of each cell of a table by its cold start, where it has one; emulated rows are not ranked.
+pub fn ranks(table: &Table) -> BTreeMap<CellId, usize> {
+    let real: Vec<&Row> = table.rows.iter().filter(|row| !row.emulated()).collect();
+    let starts: Vec<Option<Estimate>> = real.iter().map(|row| row.cold_start()).collect();
+    real.iter().zip(spread::ranks(&starts)).filter_map(|(row, rank)| Some((row.cell.id, rank?))).collect()
 }
 
 /// What stands above the emulated rows of a table.
@@ -197,11 +208,59 @@ pub fn absent(run: &RunFile) -> Vec<&Absent> {
     run.absent.iter().filter(|absent| !of_missing(&absent.what)).collect()
 }
 
-/// What a verdict is called: `ok`, the flags, or the name of the fault.
+/// A flag of a cell with the metrics that it speaks of.
+pub struct Mark<'a> {
+    /// The flag.
+    pub flag: Flag,
+    /// Its metrics; none where it speaks of all of the cell's numbers.
+    pub metrics: Vec<Metric>,
+    /// Its reasons, one a metric.
+    pub why: Vec<&'a str>,
+}
+
+impl Mark<'_> {
+    /// `noisy`, `few (memory, throughput)`.
+    pub fn word(&self) -> String {
+        let metrics: Vec<String> = self.metrics.iter().map(ToString::to_string).collect();
+        if metrics.is_empty() { self.flag.to_string() } else { format!("{} ({})", self.flag, metrics.join(", ")) }
+    }
+}
+
+/// The flags of a cell, each once.
+pub fn marks(cell: &CellSummary) -> Vec<Mark<'_>> {
+    let mut marks: Vec<Mark> = Vec::new();
+    for flagged in cell.flags() {
+        match marks.iter_mut().find(|mark| mark.flag == flagged.flag) {
+            Some(mark) => {
+                mark.metrics.extend(flagged.metric);
+                mark.why.push(&flagged.why);
+            }
+            None => marks.push(Mark {
+                flag: flagged.flag,
+                metrics: flagged.metric.into_iter().collect(),
+                why: vec![&flagged.why],
+            }),
+        }
+    }
+    let whole = |mark: &Mark| cell.headlines.iter().all(|headline| mark.metrics.contains(&headline.metric));
+    marks.iter_mut().filter(|mark| whole(mark)).for_each(|mark| mark.metrics.clear());
+    marks
+}
+
+/// A verdict in few columns: the flags without their metrics, which the numbers themselves are marked with.
+pub fn brief_verdict(cell: &CellSummary) -> String {
+    let flags = || marks(cell).iter().map(|mark| mark.flag.to_string()).collect::<Vec<_>>().join(" ");
+    match &cell.verdict {
+        Verdict::Flagged { .. } => flags(),
+        _ => verdict_words(cell).join(" "),
+    }
+}
+
+/// What a verdict is called: `ok`, the flags with their metrics, or the name of the fault.
 pub fn verdict_words(cell: &CellSummary) -> Vec<String> {
     match &cell.verdict {
         Verdict::Ok => vec!["ok".into()],
-        Verdict::Flagged { flags } => flags.iter().map(|f| f.flag.to_string()).collect(),
+        Verdict::Flagged { .. } => marks(cell).iter().map(Mark::word).collect(),
         Verdict::Error { .. } => cell.fault().iter().map(ToString::to_string).collect(),
         Verdict::NotMeasured => vec!["not measured".into()],
     }

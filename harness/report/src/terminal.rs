@@ -7,14 +7,14 @@ pub use load::load_line;
 
 use crate::answer::answer;
 use crate::compare::{self, Compared};
-use crate::rows::{self, Row, Table, named, tables, verdict_words};
+use crate::rows::{self, Row, Table, brief_verdict, named, tables};
 use crate::units::{self, Quantity};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell as Field, CellAlignment, Color, ContentArrangement, Table as Grid};
 use isobench_core::run::RunFile;
 use isobench_core::text::{one_line, printable};
 use isobench_core::words::Cell;
-use isobench_stats::{CellSummary, Estimate, Summary, Verdict};
+use isobench_stats::{CellSummary, Estimate, Metric, Summary, Verdict};
 
 /// Columns of a table that is written to a pipe or a file: wider than any table of ours, because a table that is too
 /// narrow is wrapped in the middle of words, which no program finds again.
@@ -31,8 +31,8 @@ pub fn table(run: &RunFile, summary: &Summary, color: bool, width: Option<u16>) 
         text += &format!("{}\n{}", title(table), load::table(table, color, width));
     } else if let Some(table) = first {
         text += &format!("{}\n{}\n", title(table), grid(table, color, width));
-        text +=
-            "cold start: median, then [95 % interval] or lowest … highest block; memory: PSS of one more instance\n";
+        text += "cold start: median, then [95 % interval within this run] or lowest … highest block; memory: PSS of one more \
+             instance; calls: warm, on all cores; ?: the verdict's flags speak of this number\n";
     }
     let answer = answer(run, summary, first);
     for line in answer.sentences.iter().chain(&answer.caveats) {
@@ -124,19 +124,21 @@ const VERDICT: usize = 7;
 const SPREAD_WIDTH: u16 = 100;
 
 fn fields(row: &Row) -> Vec<Field> {
-    let show = |quantity: Quantity, estimate: Option<Estimate>| {
-        estimate.map_or_else(|| "–".into(), |estimate| quantity.estimate(estimate))
+    let show = |metric: Metric, estimate: Option<Estimate>| {
+        let flagged = row.cell.flags_of(metric).any(|flagged| flagged.metric.is_some());
+        let mark = if flagged { "?" } else { "" };
+        estimate.map_or_else(|| "–".into(), |estimate| Quantity::of(metric).estimate(estimate) + mark)
     };
     let spread = row.cold_start().and_then(|start| Quantity::Time.spread(start)).unwrap_or_default();
     vec![
         Field::new(row.name()),
         Field::new(row.guest_on_engine()),
-        Field::new(show(Quantity::Time, row.cold_start())),
+        Field::new(show(Metric::ColdStart, row.cold_start())),
         Field::new(spread).fg(Color::DarkGrey),
-        Field::new(show(Quantity::Time, row.warm_call())),
-        Field::new(show(Quantity::Bytes, row.memory())),
-        Field::new(show(Quantity::Rate, row.throughput().map(|t| t.rate))),
-        Field::new(verdict_words(row.cell).join(" ")).fg(verdict_color(row.cell)),
+        Field::new(show(Metric::WarmCall, row.warm_call())),
+        Field::new(show(Metric::Memory, row.memory())),
+        Field::new(show(Metric::Throughput, row.all_cores())),
+        Field::new(brief_verdict(row.cell)).fg(verdict_color(row.cell)),
     ]
 }
 

@@ -1,12 +1,15 @@
-//! Units and rounding: the only place where a number loses digits. Three significant digits everywhere, because no
-//! figure here is good for a fourth; two where fewer blocks stand behind a figure than it is trusted from.
+//! Units and rounding: the only place where a number loses digits. Three significant digits, because no figure here is
+//! good for a fourth; two where fewer blocks stand behind a figure than it is trusted from, and for times under a
+//! microsecond, which clocks of virtual machines read in steps of 10 ns. A number and its spread have one unit.
 
 use isobench_stats::{Estimate, Metric, Spread};
 
 /// Significant digits.
 const DIGITS: i32 = 3;
-/// Significant digits of a number of few blocks.
+/// Significant digits of a number of few blocks, and of a time of few steps of the clock.
 const FEW_DIGITS: i32 = 2;
+/// Times under this many nanoseconds are few steps of the clock: one of 10 ns is their third digit.
+const COARSE_NS: f64 = 1e3;
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +56,20 @@ impl Quantity {
 
     /// `value` with its unit: `1.02 ms`, `8.50 KiB`, `41.2 k/s`.
     pub fn show(self, value: f64) -> String {
-        self.show_to(value, DIGITS)
+        self.show_to(value, self.digits_of(value))
+    }
+
+    fn digits_of(self, value: f64) -> i32 {
+        if self == Quantity::Time && value.abs() < COARSE_NS { FEW_DIGITS } else { DIGITS }
+    }
+
+    fn digits_of_estimate(self, estimate: Estimate) -> i32 {
+        if estimate.is_of_few() { FEW_DIGITS } else { self.digits_of(estimate.value) }
     }
 
     /// The value of an estimate with its unit, to as many digits as its blocks bear: `1.02 ms`, of few `1.0 ms`.
     pub fn estimate(self, estimate: Estimate) -> String {
-        self.show_to(estimate.value, digits_of(estimate))
+        self.show_to(estimate.value, self.digits_of_estimate(estimate))
     }
 
     fn show_to(self, value: f64, digits: i32) -> String {
@@ -109,28 +120,19 @@ impl Quantity {
         estimate.value.abs() <= least
     }
 
-    /// The spread of an estimate, to the digits of its value: `[0.98, 1.11] ms` is an interval, `0.98 … 1.11 ms` a range
-    /// that claims nothing. `None` where it has none.
+    /// The spread of an estimate, in the unit and to the digits of its value: `[0.98, 1.11] ms` is an interval, `0.98 …
+    /// 1.11 ms` a range that claims nothing. `None` where it has none.
     pub fn spread(self, estimate: Estimate) -> Option<String> {
         let spread = estimate.spread?;
-        let (precision, (low, high)) = (digits_of(estimate), spread.ends());
-        let ((unit, scale), own) = (self.unit_of(high, precision), self.unit_of(low, precision));
-        let bracketed = |low: String, high: String| match spread {
+        let (precision, (low, high)) = (self.digits_of_estimate(estimate), spread.ends());
+        let (unit, scale) = self.unit_of(estimate.value, precision);
+        let (low, high) = (text(low / scale, precision), text(high / scale, precision));
+        let ends = match spread {
             Spread::Interval { .. } => format!("[{low}, {high}]"),
             Spread::Range { .. } => format!("{low} … {high}"),
         };
-        let text = |value| text(value, precision);
-        // One unit for both ends, unless the lower one would vanish in it.
-        Some(if own.1 == scale || low / scale >= 0.1 {
-            self.join(&bracketed(text(low / scale), text(high / scale)), unit)
-        } else {
-            bracketed(self.join(&text(low / own.1), own.0), self.join(&text(high / scale), unit))
-        })
+        Some(self.join(&ends, unit))
     }
-}
-
-fn digits_of(estimate: Estimate) -> i32 {
-    if estimate.is_of_few() { FEW_DIGITS } else { DIGITS }
 }
 
 /// Nanoseconds with their unit.
@@ -152,12 +154,31 @@ pub fn calls(rate: f64) -> String {
     }
 }
 
-/// How many times: `1.4`, `47`, `97,100`.
+/// How many times, of single numbers without an interval: `1.4`, `47`, `97,100`.
 pub fn times(ratio: f64) -> String {
     if ratio < 10.0 {
         return format!("{ratio:.1}");
     }
     grouped(rounded(ratio, DIGITS).round() as u64)
+}
+
+/// How many times, rounded to what its interval supports, and the interval: `about 150 times`, `100 to 190 times`. The step is a power of ten of at
+/// most a quarter of the interval; never finer than three digits, never coarser than one. A ratio without an interval has
+/// one digit.
+pub fn about_times(ratio: Estimate) -> (String, Option<String>) {
+    let magnitude = ratio.value.log10().floor() as i32;
+    let interval = match ratio.spread {
+        Some(Spread::Interval { low, high }) => Some((low, high)),
+        _ => None,
+    };
+    let supported = interval.map_or(magnitude, |(low, high)| ((high - low) / 4.0).log10().floor() as i32);
+    let step = supported.clamp(magnitude - 2, magnitude);
+    let shown = |value: f64| {
+        let value = (value / 10f64.powi(step)).round() * 10f64.powi(step);
+        if step < 0 { format!("{value:.*}", step.unsigned_abs() as usize) } else { grouped(value.round() as u64) }
+    };
+    let ends = interval.map(|(low, high)| format!("{} to {} times", shown(low), shown(high)));
+    (format!("about {} times", shown(ratio.value)), ends)
 }
 
 /// New over base: `1.052` near 1, where the third digit after the point counts; else three digits.
@@ -255,7 +276,7 @@ mod tests {
     #[test]
     fn three_digits_and_the_right_unit() {
         let shown: Vec<String> = [0.0, 1.0, 36.4, 999.4, 999.6, 1024.0, 970_000.0, 1.9e9, 75e9].map(time).to_vec();
-        insta::assert_snapshot!(shown.join(" | "), @"0 ns | 1.00 ns | 36.4 ns | 999 ns | 1.00 µs | 1.02 µs | 970 µs | 1.90 s | 75.0 s");
+        insta::assert_snapshot!(shown.join(" | "), @"0 ns | 1.0 ns | 36 ns | 1.0 µs | 1.0 µs | 1.02 µs | 970 µs | 1.90 s | 75.0 s");
         let shown: Vec<String> = [0.0, 900.0, 1023.0, 1024.0, 8704.0, 1.2e6, -4096.0, 3e9].map(bytes).to_vec();
         insta::assert_snapshot!(shown.join(" | "), @"0 B | 900 B | 1023 B | 1.00 KiB | 8.50 KiB | 1.14 MiB | -4.00 KiB | 2.79 GiB");
         let shown: Vec<String> = [0.512, 12.3, 999.9, 41_234.0, 2.5e6].map(|v| Quantity::Rate.show(v)).to_vec();
@@ -270,9 +291,9 @@ mod tests {
         assert_eq!(time(range), "0.980 … 1.11 ms");
         assert_eq!(Quantity::Time.spread(of(range, 3)).unwrap(), "0.98 … 1.1 ms");
         assert_eq!(time(Spread::Interval { low: 980_000.0, high: 1_110_000.0 }), "[0.980, 1.11] ms");
-        assert_eq!(time(Spread::Interval { low: 1_500.0, high: 1_110_000.0 }), "[1.50 µs, 1.11 ms]");
-        let rate = Spread::Interval { low: 10.0, high: 20.0 };
-        assert_eq!(Quantity::Rate.spread(of(rate, 8)).unwrap(), "[10.0, 20.0]/s");
+        assert_eq!(time(Spread::Interval { low: 1_500.0, high: 1_110_000.0 }), "[0.002, 1.11] ms");
+        let rate = Estimate { value: 15.0, ..of(Spread::Interval { low: 10.0, high: 20.0 }, 8) };
+        assert_eq!(Quantity::Rate.spread(rate).unwrap(), "[10.0, 20.0]/s");
         assert_eq!(Quantity::Time.spread(Estimate::alone(1.0, 1)), None);
     }
 
@@ -297,6 +318,21 @@ mod tests {
             [404e6, -3.2e3, 0.0, -0.4].map(difference),
             ["+404 ms", "−3.20 µs", "no difference", "no difference"]
         );
+    }
+
+    #[test]
+    fn a_ratio_has_the_digits_that_its_interval_supports() {
+        let of = |value, low, high| {
+            let (about, ends) =
+                about_times(Estimate { value, spread: Some(Spread::Interval { low, high }), blocks: 8 });
+            format!("{about}, {}", ends.unwrap())
+        };
+        assert_eq!(of(147.0, 98.0, 189.0), "about 150 times, 100 to 190 times");
+        assert_eq!(of(502.0, 361.0, 602.0), "about 500 times, 360 to 600 times");
+        assert_eq!(of(4.93, 3.88, 6.41), "about 4.9 times, 3.9 to 6.4 times");
+        assert_eq!(of(47.2, 47.1, 47.3), "about 47.2 times, 47.1 to 47.3 times");
+        assert_eq!(of(21_498.0, 18_000.0, 26_000.0), "about 21,000 times, 18,000 to 26,000 times");
+        assert_eq!(about_times(Estimate::alone(21_498.0, 1)), ("about 20,000 times".into(), None));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use isobench_core::run::{CellEntry, Configuration, RunFile};
 use isobench_core::whole::Completeness;
 use isobench_core::words::{Cell, Flag, Guest, Side};
 use isobench_report::Report;
-use isobench_report::compare::{self, Compared, Gate, Incomparable};
+use isobench_report::compare::{self, Compared, Gate, Incomparable, Judged, Limits};
 use isobench_report::html::{PageOptions, compare_page, page};
-use isobench_stats::compare::Word;
+use isobench_stats::compare::{Row, Unit, Word};
 use isobench_stats::{Accumulator, Metric, Summary};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -196,25 +196,49 @@ fn the_gate_fails_where_the_verdict_is_worse_by_more_than_asked() {
     let failed = compared.regressions(5.0);
     assert!(!failed.is_empty() && failed.iter().all(|row| is(&row.cell, "v8", Guest::Js)), "{failed:?}");
     assert!(compared.regressions(30.0).is_empty());
-    let (gate, lines) = compare::gate(&compared, 5.0);
+    let (gate, lines) = compare::gate(&compared, over(5.0));
     assert_eq!(gate, Gate::Failed);
     assert!(lines[0].starts_with("Gate failed: 6 rows are over 5.0"), "{}", lines[0]);
     assert!(lines[1..].iter().any(|l| l.contains("v8/fresh/js/echo/0b") && l.contains("larger")), "{lines:?}");
-    let (gate, lines) = compare::gate(&compared, 30.0);
+    let (gate, lines) = compare::gate(&compared, over(30.0));
     assert!(gate == Gate::Holds && lines[0].starts_with("Gate holds"));
     assert!(runs(&new, &base, &everything).regressions(30.0).iter().all(|row| row.cell.backend == "wasmtime"));
 }
 
+/// A gate that any judged row satisfies.
+fn over(percent: f64) -> Limits {
+    Limits { percent, judged: Judged::Some }
+}
+
 #[test]
-fn a_gate_that_could_test_no_row_does_not_hold() {
+fn a_gate_may_ask_how_many_rows_are_judged() {
+    let (base, new) = pair();
+    let compared = runs(&base, &new, &everything);
+    let both = |row: &&Row| row.base.is_some() && row.new.is_some();
+    let rows = compared.comparison.rows.iter().filter(both).count();
+    let judged = compared.comparison.rows.iter().filter(both).filter(|row| row.word.is_judged()).count();
+    assert!(judged > 0 && judged < rows, "{judged} of {rows}");
+    let found = |judged| compare::gate(&compared, Limits { percent: 30.0, judged });
+    assert_eq!(found(Judged::AtLeast(judged)).0, Gate::Holds);
+    assert_eq!(found(Judged::AtLeast(judged + 1)).0, Gate::TooFewJudged);
+    let (gate, lines) = found(Judged::All);
+    assert_eq!(gate, Gate::TooFewJudged);
+    assert!(lines[0].contains(&format!("{judged} of {rows} rows could be judged, and {rows} must be")), "{lines:?}");
+    assert!(lines.len() > 1 && lines[1].contains("for example"), "{lines:?}");
+    assert_eq!(compare::gate(&compared, Limits { percent: 5.0, judged: Judged::All }).0, Gate::Failed);
+}
+
+#[test]
+fn a_gate_that_could_judge_no_row_does_not_hold() {
     let few = |seed, factor: f64| {
         let (run, mut records) = run(seed, 0.03, |_| factor);
         records.retain(|record| block(record) < 2);
         report((run, records))
     };
-    let (gate, lines) = compare::gate(&runs(&few(1, 1.0), &few(2, 10.0), &everything), 5.0);
-    assert_eq!(gate, Gate::Untested);
-    assert!(lines[0].contains("has the 8 blocks a side") && lines[0].contains("--budget"), "{lines:?}");
+    let (gate, lines) = compare::gate(&runs(&few(1, 1.0), &few(2, 10.0), &everything), over(5.0));
+    assert_eq!(gate, Gate::Unknown);
+    assert!(lines[0].contains("0 of ") && lines[0].contains("--budget"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("of the 8 blocks that the test needs")), "{lines:?}");
 }
 
 #[test]
@@ -376,7 +400,7 @@ fn sides() -> Report {
 fn an_ab_run_compares_its_sides_and_its_tables_show_a() {
     let report = sides();
     let compared = Compared::sides(&report.run, &report.summary, &everything).unwrap();
-    assert!(compared.interleaved && compared.base.name == "before" && compared.new.name == "after");
+    assert!(compared.comparison.unit == Unit::Turns && compared.base.name == "before" && compared.new.name == "after");
     assert_eq!(compared.differences.len(), 1);
     assert_eq!(compared.differences[0].what, "ISOBENCH_KERNEL");
     let slower: Vec<_> = compared.regressions(5.0).iter().map(|row| row.cell.backend.clone()).collect();

@@ -51,7 +51,7 @@ fn every_model_has_a_row_with_its_numbers_and_verdict() {
     }
     let first = text(rows[0]);
     assert!(first.contains("wasmtime/pooling") && first.contains("µs") && first.contains("8.4 KiB"), "{first}");
-    assert!(first.contains("ok") && first.contains("module compiled"), "{first}");
+    assert!(first.contains("few (memory)") && first.contains("module compiled"), "{first}");
     let slowest = text(rows[11]);
     assert!(slowest.contains("qemu/boot") && slowest.contains("emulated"), "{slowest}");
 }
@@ -177,7 +177,7 @@ fn what_scrolls_can_be_reached_by_keyboard_and_has_a_name() {
 fn where_every_row_is_noisy_none_is_named() {
     let (run, records) = fixture::run(1);
     let mut summary = summarise(&run, records);
-    let noisy = || Verdict::Flagged { flags: vec![Flagged { flag: Flag::Noisy, why: "as told".into() }] };
+    let noisy = || Verdict::Flagged { flags: vec![Flagged { flag: Flag::Noisy, metric: None, why: "as told".into() }] };
     summary.cells.iter_mut().for_each(|cell| cell.verdict = noisy());
     let html = Html::parse_document(&page(&run, &summary, &options()));
     let caveats = text(all(&html, ".caveats")[0]);

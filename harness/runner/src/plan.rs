@@ -193,9 +193,13 @@ pub fn visits(entry: &CellEntry, description: &Description, plan: &Plan) -> Vec<
         visits.push(footprint(description, emulated, quick));
     }
     if entry.experiments.contains(&Experiment::Throughput) {
-        visits.push(throughput(emulated, quick));
+        visits.push(throughput(emulated, quick, processors()));
     }
     visits
+}
+
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
 }
 
 fn cold_start(in_process: bool, emulated: bool, quick: bool) -> Visit {
@@ -229,13 +233,23 @@ fn footprint(description: &Description, emulated: bool, quick: bool) -> Visit {
     Visit::Footprint { instances: FOOTPRINT_STEPS.into_iter().filter(|&n| n <= most).collect() }
 }
 
-fn throughput(emulated: bool, quick: bool) -> Visit {
+fn throughput(emulated: bool, quick: bool, processors: u32) -> Visit {
     let duration_ms = match (quick, emulated) {
         (true, _) => 250,
         (false, false) => 1_000,
         (false, true) => 2_000,
     };
-    Visit::Throughput { warm: vec![1, 2, 4], fresh: if quick { vec![1] } else { vec![1, 2, 4] }, duration_ms }
+    let fresh = if quick { vec![1] } else { vec![1, 2, 4] };
+    Visit::Throughput { warm: concurrencies(processors), fresh, duration_ms }
+}
+
+/// Requests in flight on warm instances: one, few, and as many as there are processors, because that is what a report
+/// calls all cores. More than 16 instances are not kept for it.
+fn concurrencies(processors: u32) -> Vec<u32> {
+    let mut all = vec![1, 2, 4, processors.clamp(1, 16)];
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// An unrecorded visit: fills the page cache and the caches of `deploy`.

@@ -127,6 +127,7 @@ impl Session {
             id: id.clone(),
             command: options.command,
             isobench: env!("CARGO_PKG_VERSION").into(),
+            commit: None,
             started_unix_ms: place::unix_ms(),
             ended_unix_ms: None,
             stopped_early: None,

@@ -136,9 +136,9 @@ impl<'a> Accumulator<'a> {
     }
 }
 
-/// What one block says of each metric that it measured, by the rules of the summary: for who decides while a run goes
-/// on whether a cell needs more blocks.
-pub fn block_values(records: Vec<Record>) -> Vec<(Metric, f64)> {
+/// The value of one block for each metric that it measured, by the rules of the summary for a machine with so many
+/// `processors`. A run decides by them whether a cell needs more blocks.
+pub fn block_values(records: Vec<Record>, processors: u32) -> Vec<(Metric, f64)> {
     let mut data = CellData::default();
     for record in records {
         match record {
@@ -148,7 +148,7 @@ pub fn block_values(records: Vec<Record>) -> Vec<(Metric, f64)> {
             _ => {}
         }
     }
-    let by_block = cell::by_block(&data, Settled::of(&data.calls).as_ref());
+    let by_block = cell::by_block(&data, Settled::of(&data.calls).as_ref(), processors);
     Metric::ALL.into_iter().zip(by_block).filter_map(|(metric, values)| Some((metric, *values.first()?))).collect()
 }
 

@@ -1,19 +1,19 @@
 //! One cell: its samples become its summary.
 
 use crate::accumulate::{CellData, Series, Visits};
+use crate::flags;
 use crate::metric::{Headline, Metric};
-use crate::noise::{self, Circumstances, Reference};
+use crate::noise::{Circumstances, Reference};
 use crate::quantile::{Pool, quantile, samples_needed, support};
 use crate::settle::{self, Shapes};
 use crate::slope::{Line, theil_sen};
-use crate::spread::{Estimate, TRUSTED_BLOCKS};
+use crate::spread::Estimate;
 use crate::summary::{
-    CURVE_POINTS, CellSummary, Flagged, Latency, Measure, Phase, Reading, Starts, Throughput, Verdict, WarmCall,
-    Yardstick,
+    CURVE_POINTS, CellSummary, Latency, Measure, Phase, Reading, Starts, Throughput, Verdict, WarmCall, Yardstick,
 };
 use isobench_core::record::{Mode, PHASES, YARDSTICKS};
 use isobench_core::run::{CellEntry, Order};
-use isobench_core::words::{Experiment, Flag, Model};
+use isobench_core::words::{Experiment, Model};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the run says of the cell.
@@ -64,7 +64,7 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
         data.starts_after_import.clear();
     }
     let settled = Settled::of(&data.calls);
-    let by_block = by_block(&data, settled.as_ref());
+    let by_block = by_block(&data, settled.as_ref(), context.usual.processors);
     cell.cold_start = starts(&data.starts);
     cell.first_in_process = starts(&data.first_starts);
     cell.first_after_import = starts(&data.starts_after_import);
@@ -75,28 +75,27 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
     cell.burst = data.load.burst();
     cell.density = data.load.density();
     cell.starters = data.starters.summary(data.load.reached(Experiment::Starts));
-    let flags = flags(context, &cell, [("cold start", &by_block[0]), ("warm call", &by_block[1])]);
     cell.headlines = headlines(&cell, by_block);
+    let flags = flags::of(context, &cell);
     cell.verdict = if flags.is_empty() { Verdict::Ok } else { Verdict::Flagged { flags } };
     cell
 }
 
 /// The value of every block for each of [`Metric::ALL`]: median start, median settled call, slope of PSS, calls per
-/// second at the concurrency with the most.
-pub(crate) fn by_block(data: &CellData, settled: Option<&Settled>) -> [Vec<f64>; 4] {
+/// second on all of so many `processors`.
+pub(crate) fn by_block(data: &CellData, settled: Option<&Settled>, processors: u32) -> [Vec<f64>; 4] {
     let totals = data.starts.iter().find(|(name, _)| name == "total").map(|(_, series)| blocks_of(series));
     let medians = |blocks: Option<Vec<Vec<f64>>>| medians(&blocks.unwrap_or_default());
-    [medians(totals), medians(settled.map(Settled::tails)), slopes(&data.memory), best_rates(&data.throughput)]
+    [medians(totals), medians(settled.map(Settled::tails)), slopes(&data.memory), rates(&data.throughput, processors)]
 }
 
 /// The numbers that a cell is compared by, each with the values of its blocks.
 fn headlines(cell: &CellSummary, by_block: [Vec<f64>; 4]) -> Vec<Headline> {
-    let best = cell.throughput.iter().filter(|t| t.mode == Mode::Warm);
     let estimates = [
         cell.cold_start.as_ref().map(|s| s.total.p50),
         cell.warm_call.as_ref().map(|w| w.tail.p50),
         cell.yardstick(YARDSTICKS[0]).and_then(|y| y.slope),
-        best.max_by(|a, b| a.rate.value.total_cmp(&b.rate.value)).map(|t| t.rate),
+        Estimate::of_blocks(&by_block[3]),
     ];
     let one = |((metric, estimate), by_block): ((Metric, Option<Estimate>), Vec<f64>)| {
         Some(Headline { metric, estimate: estimate?, by_block })
@@ -109,11 +108,11 @@ fn slopes(memory: &BTreeMap<String, BTreeMap<u32, Series>>) -> Vec<f64> {
     memory.get(YARDSTICKS[0]).map(lines).into_iter().flatten().map(|line| line.slope).collect()
 }
 
-/// Calls per second by block, at the concurrency whose median is the highest.
-fn best_rates(visits: &BTreeMap<(Mode, u32), Visits>) -> Vec<f64> {
-    let warm = visits.iter().filter(|((mode, _), _)| *mode == Mode::Warm).map(|(_, v)| &v.rates);
-    let median = |rates: &[f64]| crate::quantile::median(rates).unwrap_or(0.0);
-    warm.max_by(|a, b| median(a).total_cmp(&median(b))).cloned().unwrap_or_default()
+/// Calls per second by block on warm instances, with as many requests in flight as there are processors: the highest
+/// concurrency measured that is not above their number. Where that is unknown, the highest.
+fn rates(visits: &BTreeMap<(Mode, u32), Visits>, processors: u32) -> Vec<f64> {
+    let most = if processors == 0 { u32::MAX } else { processors };
+    visits.range((Mode::Warm, 0)..=(Mode::Warm, most)).next_back().map_or_else(Vec::new, |(_, v)| v.rates.clone())
 }
 
 /// The values of every block in the order they were taken.
@@ -266,74 +265,4 @@ fn throughput(visits: BTreeMap<(Mode, u32), Visits>) -> Vec<Throughput> {
         Some(Throughput { mode, n, rate, blocks: visits.rates.len() as u32, latency: Latency::of(&latency) })
     };
     visits.into_iter().filter_map(one).collect()
-}
-
-/// The run's own flags and those the samples show, each once.
-fn flags(context: &Context, cell: &CellSummary, medians: [(&str, &[f64]); 2]) -> Vec<Flagged> {
-    let known = |flag| context.entry.flags.contains(&flag);
-    let mut flags = Vec::new();
-    let mut raise = |flag, why: String| flags.push(Flagged { flag, why });
-    if context.emulated || known(Flag::Emulated) {
-        raise(Flag::Emulated, "the guest's processor is emulated: not comparable with a real one".into());
-    }
-    if let Some(why) = noise(&cell.circumstances, medians) {
-        raise(Flag::Noisy, why);
-    } else if known(Flag::Noisy) {
-        raise(Flag::Noisy, "noted by the run itself".into());
-    }
-    if let Some(warm) = cell.warm_call.as_ref().filter(|w| w.shapes.is_unstable()) {
-        let Shapes { unsettled, .. } = warm.shapes;
-        let (limit, share) = (settle::SETTLE_LIMIT * 100.0, settle::SETTLED_SHARE * 100.0);
-        raise(
-            Flag::Unstable,
-            format!(
-                "warm calls changed by over {limit} % in the last {share} % of the series in {unsettled} of {} blocks: \
-                 the medians of the first and of the last halves are both shown",
-                warm.shapes.judged()
-            ),
-        );
-    } else if known(Flag::Unstable) {
-        raise(Flag::Unstable, "noted by the run itself".into());
-    }
-    if let Some(why) = few(cell) {
-        raise(Flag::Few, why);
-    }
-    if context.order == Order::Sequential || known(Flag::Sequential) {
-        raise(Flag::Sequential, "blocks ran one cell after another: drift may favour a cell".into());
-    }
-    flags
-}
-
-/// Whether too few blocks stand behind the cell's first number, or behind any step of its load.
-fn few(cell: &CellSummary) -> Option<String> {
-    let headline = [
-        ("cold start", cell.cold_start.as_ref().map(|starts| starts.total.blocks)),
-        ("warm call", cell.warm_call.as_ref().map(|warm| warm.tail.blocks)),
-        ("memory", cell.footprint.first().map(|yardstick| yardstick.blocks)),
-        ("throughput", cell.throughput.iter().map(|visit| visit.blocks).max()),
-        ("load", load_blocks(cell)),
-    ];
-    let (what, blocks) = headline.into_iter().find_map(|(what, blocks)| Some((what, blocks?)))?;
-    let plural = if blocks == 1 { "block" } else { "blocks" };
-    (blocks < TRUSTED_BLOCKS)
-        .then(|| format!("{what}: {blocks} {plural}, and under {TRUSTED_BLOCKS} say little of how blocks differ"))
-}
-
-/// Blocks of the least visited part of a load.
-fn load_blocks(cell: &CellSummary) -> Option<u32> {
-    let curves = cell.load.iter().flat_map(|curve| &curve.points).map(|point| point.blocks);
-    let bursts = cell.burst.iter().flat_map(|burst| &burst.steps).map(|step| step.blocks);
-    let density = cell.density.iter().flat_map(|density| &density.steps).map(|step| step.blocks);
-    let starters = cell.starters.iter().flat_map(|starters| &starters.points).map(|point| point.blocks);
-    curves.chain(bursts).chain(density).chain(starters).min()
-}
-
-fn noise(circumstances: &Circumstances, medians: [(&str, &[f64]); 2]) -> Option<String> {
-    let spread = |(what, medians): (&str, &[f64])| {
-        let spread = noise::relative_spread(medians).filter(|s| *s > noise::SPREAD_LIMIT)?;
-        let limit = noise::SPREAD_LIMIT * 100.0;
-        Some(format!("{what}: blocks differ by {:.0} % (limit {limit} %)", spread * 100.0))
-    };
-    let reasons: Vec<String> = medians.into_iter().filter_map(spread).chain(circumstances.noise()).collect();
-    (!reasons.is_empty()).then(|| reasons.join("; "))
 }

@@ -1,6 +1,6 @@
 //! Two measurements of the same cells: is there a difference, how large, and how sure is that?
 
-use crate::detect::Sensitivity;
+use crate::detect::{Sensitivity, step};
 use crate::judge::judge;
 use crate::metric::{Headline, Metric};
 use crate::permutation::{holm, rank_sum_test};
@@ -33,6 +33,20 @@ pub struct Comparison {
     pub machine: Option<Ratio>,
     /// Rows that were tested, for which p is corrected.
     pub tested: usize,
+    /// What the test counts.
+    pub unit: Unit,
+}
+
+/// What counts once in a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// A block of one of two runs.
+    Blocks,
+    /// A block of one run in which the blocks of both sides took turns.
+    Turns,
+    /// A run of one of two sides, by its median.
+    Runs,
 }
 
 /// One cell and metric on both sides.
@@ -48,8 +62,8 @@ pub struct Row {
     pub new: Option<Measured>,
     /// New over base: absent where either side has no number, or a block's value is not above zero.
     pub ratio: Option<Ratio>,
-    /// Probability of a difference at least this large where there is none (permutation test over blocks), one row seen
-    /// alone; absent with too few blocks.
+    /// Probability of a difference at least this large where there is none (permutation test over blocks, or Student's t
+    /// over runs), one row seen alone; absent with too few of them.
     pub p: Option<f64>,
     /// The same, corrected for the number of rows that were tested.
     pub p_corrected: Option<f64>,
@@ -73,6 +87,13 @@ impl Row {
         (worse > 1.0).then_some(worse - 1.0)
     }
 
+    /// The new value over the base value, as they are shown. The estimate in `ratio` is that of all pairs of blocks, and
+    /// differs where blocks have two levels.
+    pub fn of_medians(&self) -> Option<f64> {
+        let (base, new) = (self.base.as_ref()?.value, self.new.as_ref()?.value);
+        (base > 0.0 && new > 0.0).then(|| new / base)
+    }
+
     /// The verdict in a word.
     pub fn said(&self) -> &'static str {
         self.word.said(self.metric)
@@ -82,11 +103,13 @@ impl Row {
 /// One side of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measured {
-    /// Its value: median of its blocks.
+    /// Its value: median of its blocks; of several runs, the median of theirs.
     pub value: f64,
     /// Its blocks.
     pub blocks: u32,
-    /// Its flags.
+    /// Its runs.
+    pub runs: u32,
+    /// The flags that speak of this metric.
     pub flags: Vec<Flag>,
 }
 
@@ -136,6 +159,11 @@ impl Word {
     pub const ALL: [Word; 6] =
         [Word::Worse, Word::Better, Word::TooNoisy, Word::TooFewBlocks, Word::NoClearDifference, Word::OneSided];
 
+    /// Whether it says anything of a difference, be it that there is none.
+    pub fn is_judged(self) -> bool {
+        self.is_difference() || self == Word::NoClearDifference
+    }
+
     /// Whether it says that there is a difference.
     pub fn is_difference(self) -> bool {
         matches!(self, Word::Worse | Word::Better)
@@ -180,14 +208,14 @@ pub fn runs(base: &Summary, new: &Summary, wanted: &dyn Fn(&Cell) -> bool) -> Co
     let floors: Vec<Floor> = of(Side::A, base).chain(of(Side::B, new)).collect();
     let cells = |summary| -> Vec<&CellSummary> { side(summary, None).filter(|c| wanted(&c.cell)).collect() };
     let machine = base.calibration_ns.zip(new.calibration_ns).map(|(b, n)| Ratio { value: n / b, interval: None });
-    compare(&cells(base), &cells(new), floors, Around { machine, interleaved: false })
+    compare(&cells(base), &cells(new), floors, Around { machine, unit: Unit::Blocks })
 }
 
 /// Compares the sides A and B of one run.
 pub fn sides(run: &Summary, wanted: &dyn Fn(&Cell) -> bool) -> Comparison {
     let cells =
         |wanted_side| -> Vec<&CellSummary> { side(run, Some(wanted_side)).filter(|c| wanted(&c.cell)).collect() };
-    compare(&cells(Side::A), &cells(Side::B), floors(run), Around { machine: None, interleaved: true })
+    compare(&cells(Side::A), &cells(Side::B), floors(run), Around { machine: None, unit: Unit::Turns })
 }
 
 /// Every pair of cells that are the same thing twice (A/A), and what they differed by.
@@ -203,7 +231,7 @@ pub fn floors(run: &Summary) -> Vec<Floor> {
                 metric: again.metric,
                 ratio: ratio(a, b)?,
                 blocks: (a.len() as u32, b.len() as u32),
-                sensitivity: alone(a, b),
+                sensitivity: alone(a, b, again.metric),
             })
         };
         Some(twin.headlines.iter().filter_map(one).collect::<Vec<Floor>>())
@@ -211,9 +239,9 @@ pub fn floors(run: &Summary) -> Vec<Floor> {
     twins.filter_map(pair).flatten().collect()
 }
 
-/// What two sides could find, looked at alone; nothing with too few blocks for the test.
-pub fn alone(base: &[f64], new: &[f64]) -> Option<Sensitivity> {
-    Sensitivity::of(base, new, 1, None).filter(|_| base.len().min(new.len()) >= TEST_BLOCKS)
+/// What two sides could find of a metric, looked at alone; nothing with too few blocks for the test.
+pub fn alone(base: &[f64], new: &[f64], metric: Metric) -> Option<Sensitivity> {
+    Sensitivity::of(base, new, 1, None, step(metric)).filter(|_| base.len().min(new.len()) >= TEST_BLOCKS)
 }
 
 /// The noise floor of a row: the largest difference between identical things of the same backend, variant and metric;
@@ -226,7 +254,7 @@ pub fn floor_of(floors: &[Floor], cell: &Cell, metric: Metric) -> Option<f64> {
 }
 
 /// The cells of one side; for none, those that are shown: without a side, or of side A.
-fn side(summary: &Summary, wanted: Option<Side>) -> impl Iterator<Item = &CellSummary> {
+pub(crate) fn side(summary: &Summary, wanted: Option<Side>) -> impl Iterator<Item = &CellSummary> {
     summary.cells.iter().filter(move |c| match wanted {
         Some(side) => c.side == Some(side),
         None => c.is_shown(),
@@ -238,8 +266,7 @@ fn side(summary: &Summary, wanted: Option<Side>) -> impl Iterator<Item = &CellSu
 struct Around {
     /// See [`Comparison::machine`].
     machine: Option<Ratio>,
-    /// The blocks of both sides took turns in one run.
-    interleaved: bool,
+    unit: Unit,
 }
 
 impl Around {
@@ -270,24 +297,31 @@ fn compare(base: &[&CellSummary], new: &[&CellSummary], floors: Vec<Floor>, arou
     for (pair, corrected) in tested.iter_mut().zip(corrected) {
         pair.row.p_corrected = Some(corrected);
         pair.row.floor = around.floor(&floors, &pair.row.cell, pair.row.metric);
-        pair.row.sensitivity = pair.blocks.and_then(|(base, new)| Sensitivity::of(base, new, rows, pair.row.floor));
+        let step = step(pair.row.metric);
+        pair.row.sensitivity =
+            pair.blocks.and_then(|(base, new)| Sensitivity::of(base, new, rows, pair.row.floor, step));
     }
     let mut rows_judged: Vec<Row> = Vec::new();
     for Pair { mut row, .. } in pairs {
         row.floor = around.floor(&floors, &row.cell, row.metric);
         if row.base.is_some() && row.new.is_some() {
-            (row.word, row.why) = judge(&row, rows, around.interleaved);
+            (row.word, row.why) = judge(&row, rows, around.unit);
         }
         rows_judged.push(row);
     }
+    sort(&mut rows_judged);
+    Comparison { rows: rows_judged, floors, machine: around.machine, tested: rows, unit: around.unit }
+}
+
+/// Differences first, each kind by rising p.
+pub(crate) fn sort(rows: &mut [Row]) {
     let size = |row: &Row| row.ratio.map_or(0.0, Ratio::effect);
     let group = |row: &Row| if row.word.is_difference() { Word::Worse } else { row.word };
     let p = |row: &Row| row.p_corrected.zip(row.p).unwrap_or((1.0, 1.0));
-    rows_judged.sort_by(|a, b| {
+    rows.sort_by(|a, b| {
         let by_p = p(a).partial_cmp(&p(b)).unwrap_or(std::cmp::Ordering::Equal);
         group(a).cmp(&group(b)).then(by_p).then(size(b).total_cmp(&size(a)))
     });
-    Comparison { rows: rows_judged, floors, machine: around.machine, tested: rows }
 }
 
 /// A cell's metric on both sides; nothing where neither has a number.
@@ -300,7 +334,8 @@ fn pair<'a>(base: Option<&'a CellSummary>, new: Option<&'a CellSummary>, metric:
         Some(Measured {
             value: headline.estimate.value,
             blocks: headline.by_block.len() as u32,
-            flags: cell.flags().iter().map(|f| f.flag).collect(),
+            runs: 1,
+            flags: cell.flags_of(metric).map(|f| f.flag).collect(),
         })
     };
     let why = match (b, n) {
@@ -329,7 +364,7 @@ fn pair<'a>(base: Option<&'a CellSummary>, new: Option<&'a CellSummary>, metric:
 }
 
 /// Why a side has no number.
-fn missing(cell: Option<&CellSummary>) -> String {
+pub(crate) fn missing(cell: Option<&CellSummary>) -> String {
     match cell.map(|c| &c.verdict) {
         None => "has no such cell".into(),
         Some(Verdict::Error { faults }) => faults.first().map_or_else(|| "failed".into(), |f| f.fault.kind.to_string()),

@@ -1,17 +1,18 @@
 //! The word for a row, from its numbers.
 
-use crate::compare::{IMPORTANT, Ratio, Row, SIGNIFICANT, TEST_BLOCKS, Word};
+use crate::compare::{IMPORTANT, Ratio, Row, SIGNIFICANT, TEST_BLOCKS, Unit, Word};
+use crate::of_runs::TEST_RUNS;
 use crate::permutation::smallest_p;
 use isobench_core::words::Flag;
 
-/// The word for a row with a number on both sides, and why. `rows` were tested together; `interleaved` says that the
-/// blocks of both sides took turns in one run.
+/// The word for a row with a number on both sides, and why. `rows` were tested together, by that `unit`.
 ///
 /// A difference is called one where the test, the interval and the noise floor agree. A test over blocks knows only how
 /// blocks differ within a side. Noise that lasted through one of two runs moves all blocks of that side alike and looks
 /// like a change, so a noisy side has no verdict, whatever the test says. Where blocks took turns, the same noise hit
-/// both sides, widens both and favours neither: there the test stands.
-pub(crate) fn judge(row: &Row, rows: usize, interleaved: bool) -> (Word, String) {
+/// both sides, widens both and favours neither. Where runs are the unit, such noise is part of how runs differ. In both
+/// cases the test stands.
+pub(crate) fn judge(row: &Row, rows: usize, unit: Unit) -> (Word, String) {
     let (Some(base), Some(new)) = (&row.base, &row.new) else { return (Word::OneSided, row.why.clone()) };
     let noisy = |flags: &[Flag]| flags.contains(&Flag::Noisy);
     let said = match (noisy(&base.flags), noisy(&new.flags)) {
@@ -20,21 +21,25 @@ pub(crate) fn judge(row: &Row, rows: usize, interleaved: bool) -> (Word, String)
         (false, true) => Some("the new run is noisy here"),
         (false, false) => None,
     };
-    if let Some(said) = said.filter(|_| !interleaved) {
+    if let Some(said) = said.filter(|_| unit == Unit::Blocks) {
         return (Word::TooNoisy, said.into());
     }
     let Some(ratio) = row.ratio else {
         return (Word::TooNoisy, "some blocks are at zero or below: no ratio".into());
     };
-    let least = base.blocks.min(new.blocks) as usize;
+    let (least, units, needed) = match unit {
+        Unit::Runs => (base.runs.min(new.runs) as usize, "runs", TEST_RUNS),
+        Unit::Blocks | Unit::Turns => (base.blocks.min(new.blocks) as usize, "blocks", TEST_BLOCKS),
+    };
     let (Some(p), Some((low, high))) = (row.p_corrected, ratio.interval) else {
-        return (Word::TooFewBlocks, format!("{least} of the {TEST_BLOCKS} blocks that the test needs"));
+        return (Word::TooFewBlocks, format!("{least} of the {needed} {units} that the test needs"));
     };
     let called = p < SIGNIFICANT && (low > 1.0 || high < 1.0);
     let within_floor = row.floor.is_some_and(|floor| ratio.effect() <= floor);
     if called && !within_floor {
         let better = (ratio.value > 1.0) == row.metric.more_is_better();
         let why = match (row.floor, said) {
+            _ if unit == Unit::Runs => "",
             (None, _) => "no A/A cells: no noise floor to hold it against",
             (_, Some(_)) => "noisy, but both sides took turns in it",
             (_, None) => "",
@@ -46,8 +51,8 @@ pub(crate) fn judge(row: &Row, rows: usize, interleaved: bool) -> (Word, String)
     if widest <= IMPORTANT {
         return (Word::NoClearDifference, if called { "within the noise floor".into() } else { String::new() });
     }
-    if smallest_p(base.blocks as usize, new.blocks as usize) > SIGNIFICANT / rows as f64 {
-        return (Word::TooFewBlocks, format!("{least} blocks can show no difference among {rows} rows"));
+    if unit != Unit::Runs && smallest_p(base.blocks as usize, new.blocks as usize) > SIGNIFICANT / rows as f64 {
+        return (Word::TooFewBlocks, format!("{least} {units} can show no difference among {rows} rows"));
     }
     (Word::TooNoisy, format!("a difference of {:.0} % could hide{floor}", (widest * 100.0).min(1e6)))
 }
@@ -61,7 +66,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(metric: Metric, ratio: f64, interval: (f64, f64), p: f64) -> Row {
-        let side = || Some(Measured { value: 1.0, blocks: 12, flags: vec![] });
+        let side = || Some(Measured { value: 1.0, blocks: 12, runs: 1, flags: vec![] });
         Row {
             cell: Cell {
                 backend: "v8".into(),
@@ -85,7 +90,7 @@ mod tests {
     }
 
     fn word(row: &Row) -> Word {
-        judge(row, 4, false).0
+        judge(row, 4, Unit::Blocks).0
     }
 
     #[test]
@@ -95,7 +100,7 @@ mod tests {
         assert_eq!(word(&Row { metric: Metric::Throughput, ..slower.clone() }), Word::Better);
         assert_eq!(word(&Row { p_corrected: Some(0.06), ..slower.clone() }), Word::NoClearDifference);
         assert_eq!(word(&Row { floor: Some(0.05001), ..slower.clone() }), Word::NoClearDifference);
-        let (word_without_floor, why) = judge(&Row { floor: None, ..slower }, 4, false);
+        let (word_without_floor, why) = judge(&Row { floor: None, ..slower }, 4, Unit::Blocks);
         assert!(word_without_floor == Word::Worse && why.contains("no A/A cells"), "{why}");
         assert_eq!(word(&row(Metric::ColdStart, 1.02, (0.999, 1.04), 0.049)), Word::NoClearDifference);
         assert_eq!(word(&row(Metric::WarmCall, 0.9, (0.88, 0.93), 1e-4)), Word::Better);
@@ -117,8 +122,8 @@ mod tests {
         for side in [&mut eight.base, &mut eight.new] {
             side.as_mut().unwrap().blocks = 8;
         }
-        assert_eq!(judge(&eight, 321, false).0, Word::TooNoisy);
-        assert_eq!(judge(&eight, 322, false).0, Word::TooFewBlocks);
+        assert_eq!(judge(&eight, 321, Unit::Blocks).0, Word::TooNoisy);
+        assert_eq!(judge(&eight, 322, Unit::Blocks).0, Word::TooFewBlocks);
     }
 
     #[test]
@@ -127,8 +132,8 @@ mod tests {
         for side in [&mut noisy.base, &mut noisy.new] {
             side.as_mut().unwrap().flags = vec![Flag::Noisy];
         }
-        assert_eq!(judge(&noisy, 4, false).0, Word::TooNoisy);
-        let (word, why) = judge(&noisy, 4, true);
+        assert_eq!(judge(&noisy, 4, Unit::Blocks).0, Word::TooNoisy);
+        let (word, why) = judge(&noisy, 4, Unit::Turns);
         assert!(word == Word::Worse && why.contains("noisy"), "{why}");
     }
 

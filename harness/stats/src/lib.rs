@@ -14,6 +14,7 @@
 //! | [`permutation`] | the test for a difference, and its correction for many rows |
 //! | [`detect`] | how small a difference would have shown |
 //! | [`compare`] | two measurements of the same cells: difference, test, noise floor |
+//! | [`of_runs`] | several runs a side, the run as the unit |
 //! | [`load`] | latency against rate and its knee, bursts, density |
 //! | [`starters`] | starts per second and how long one takes, by the number of starters |
 //! | [`summary`] | the result as types |
@@ -23,10 +24,12 @@ mod cell;
 pub mod changepoint;
 pub mod compare;
 pub mod detect;
+mod flags;
 mod judge;
 pub mod load;
 pub mod metric;
 pub mod noise;
+pub mod of_runs;
 pub mod permutation;
 pub mod quantile;
 pub mod ratio;
@@ -34,6 +37,7 @@ pub mod settle;
 pub mod slope;
 pub mod spread;
 pub mod starters;
+mod student;
 pub mod summary;
 
 pub use accumulate::{Accumulator, block_values};

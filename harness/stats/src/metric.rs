@@ -1,6 +1,7 @@
 //! What one cell can be compared by: a headline number and the value that each block gave for it.
 
 use crate::spread::{Estimate, Spread};
+use isobench_core::words::Experiment;
 use serde::Serialize;
 use std::fmt;
 
@@ -14,13 +15,24 @@ pub enum Metric {
     WarmCall,
     /// PSS of one more instance, bytes.
     Memory,
-    /// Calls per second on warm instances, at the concurrency with the most.
+    /// Calls per second on as many warm instances as there are processors.
     Throughput,
 }
 
 impl Metric {
     /// Every metric, in the order of tables.
     pub const ALL: [Metric; 4] = [Metric::ColdStart, Metric::WarmCall, Metric::Memory, Metric::Throughput];
+
+    /// The metric that an experiment gives; `None` for load.
+    pub fn of(experiment: Experiment) -> Option<Metric> {
+        match experiment {
+            Experiment::ColdStart => Some(Metric::ColdStart),
+            Experiment::WarmCall => Some(Metric::WarmCall),
+            Experiment::Footprint => Some(Metric::Memory),
+            Experiment::Throughput => Some(Metric::Throughput),
+            Experiment::OpenLoop | Experiment::Burst | Experiment::Density | Experiment::Starts => None,
+        }
+    }
 
     /// Whether a larger value is the better one.
     pub fn more_is_better(self) -> bool {

@@ -8,14 +8,11 @@ use isobench_core::words::Experiment;
 use serde::Serialize;
 use std::ops::AddAssign;
 
-/// Most that blocks may differ: their interquartile range over their median. On an ordinary shared machine with two
-/// cores, programs that hand a request back and forth differ by 10 to 40 % from block to block, by whether they land on
-/// one core or two; a flag that each of them carries would tell nothing. From a half on, the minute in which a block ran
-/// says more than the boundary.
-pub const SPREAD_LIMIT: f64 = 0.5;
-
-/// Fewest blocks whose spread is judged: quartiles of three values are two of the three.
-pub const SPREAD_BLOCKS: usize = 4;
+/// Widest that the printed interval of a number may be: its upper end over its lower end. Up to there both ends lead to
+/// the same conclusion about a boundary; beyond, rows that differ by half as much again cannot be told apart. The interval
+/// is judged because the reader sees it. A spread of blocks with two levels depends on whether the quartiles fall into
+/// one level or into two, so that two measurements of one thing often disagreed about it.
+pub const WIDTH_LIMIT: f64 = 1.5;
 
 /// Most steal time of a block, parts per million of its processor time: 5 %. Below it a median hardly moves.
 pub const STEAL_LIMIT_PPM: u64 = 50_000;
@@ -49,16 +46,6 @@ pub const THROTTLED_LIMIT_PPM: u64 = 10_000;
 /// Most blocks of one experiment that may be disturbed: a third. If they are all moved the same way, the median of all
 /// is the 0.5/(1 − ⅓) = 75 % quantile of the others (or the 25 %): up to there it stays between their quartiles.
 pub const DISTURBED_SHARE: f64 = 1.0 / 3.0;
-
-/// How far blocks differ: interquartile range of their medians over the median of them, from [`SPREAD_BLOCKS`] up.
-pub fn relative_spread(block_medians: &[f64]) -> Option<f64> {
-    if block_medians.len() < SPREAD_BLOCKS {
-        return None;
-    }
-    let values = sorted(block_medians);
-    let middle = quantile(&values, 0.5);
-    (middle > 0.0).then(|| (quantile(&values, 0.75) - quantile(&values, 0.25)) / middle)
-}
 
 /// What one block is held against: the run it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -184,6 +171,13 @@ pub struct ByExperiment {
     pub tally: Tally,
 }
 
+impl ByExperiment {
+    /// Why the numbers of this experiment are noisy: over [`DISTURBED_SHARE`] of its blocks were disturbed.
+    pub fn noise(&self) -> Option<String> {
+        self.tally.sentence().filter(|_| self.tally.is_over())
+    }
+}
+
 /// What went on around a cell's blocks.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Circumstances {
@@ -228,14 +222,6 @@ impl Circumstances {
         self.by_experiment.iter().for_each(|of| all += of.tally);
         all
     }
-
-    /// Why the cell's numbers are noisy for its blocks' circumstances: of one experiment, over [`DISTURBED_SHARE`] of
-    /// the blocks were disturbed. By experiment, because each has numbers of its own.
-    pub fn noise(&self) -> Option<String> {
-        let ByExperiment { experiment, tally } = self.by_experiment.iter().find(|of| of.tally.is_over())?;
-        let which = experiment.map_or_else(String::new, |e| format!("{}: ", e.to_string().replace('_', " ")));
-        Some(which + &tally.sentence()?)
-    }
 }
 
 fn most(a: Option<f64>, b: Option<f64>) -> Option<f64> {
@@ -268,12 +254,8 @@ mod tests {
         Circumstances::of(blocks, &Reference::of(2, blocks.iter()))
     }
 
-    #[test]
-    fn spread_is_judged_from_four_blocks_and_robustly() {
-        assert_eq!(relative_spread(&[1.0, 100.0, 1.0]), None);
-        let one_bad = relative_spread(&[100.0, 101.0, 99.0, 100.0, 102.0, 98.0, 100.0, 900.0]).unwrap();
-        assert!(one_bad < SPREAD_LIMIT, "one bad block of eight does not make a cell noisy: {one_bad}");
-        assert!(relative_spread(&[50.0, 100.0, 150.0, 60.0, 140.0, 100.0]).unwrap() > SPREAD_LIMIT);
+    fn noise(seen: &Circumstances) -> Option<String> {
+        seen.by_experiment.iter().find_map(ByExperiment::noise)
     }
 
     #[test]
@@ -293,7 +275,7 @@ mod tests {
             assert_eq!(seen.reasons().collect::<Vec<_>>(), [(what, 1)]);
         }
         let seen = circumstances(&[quiet(), quiet()]);
-        assert_eq!((seen.all().disturbed, seen.noise()), (0, None));
+        assert_eq!((seen.all().disturbed, noise(&seen)), (0, None));
         assert_eq!((seen.most_switches_per_s, seen.slowest_calibration), (Some(20.0), Some(1.03)));
     }
 
@@ -308,7 +290,7 @@ mod tests {
         let old = |steal_ppm| BlockRecord { steal_ppm, cpu_pressure_ppm: Some(950_000), ..BlockRecord::default() };
         let seen = circumstances(&[old(0), old(400_000), old(60_000)]);
         assert_eq!((seen.all().disturbed, seen.all().steal, seen.most_steal_ppm), (2, 2, 400_000));
-        assert_eq!(seen.noise().unwrap(), "2 of 3 blocks were disturbed: steal time 2");
+        assert_eq!(noise(&seen).unwrap(), "2 of 3 blocks were disturbed: steal time 2");
     }
 
     #[test]
@@ -316,12 +298,12 @@ mod tests {
         let slow = BlockRecord { calibration_ns: Some([1_600_000; 2]), ..quiet() };
         let memory = BlockRecord { experiment: Some(Experiment::Footprint), ..quiet() };
         let third = circumstances(&[slow.clone(), quiet(), quiet()]);
-        assert_eq!(third.noise(), None, "a third is not more than a third");
+        assert_eq!(noise(&third), None, "a third is not more than a third");
         // Many quiet visits of another experiment do not make up for it.
         let mut blocks = vec![slow.clone(), slow, quiet(), quiet()];
         blocks.extend(std::iter::repeat_n(memory, 20));
         let seen = circumstances(&blocks);
-        assert_eq!(seen.noise().unwrap(), "cold start: 2 of 4 blocks were disturbed: slow calibration 2");
+        assert_eq!(noise(&seen).unwrap(), "2 of 4 blocks were disturbed: slow calibration 2");
         assert_eq!((seen.all().blocks, seen.all().disturbed), (24, 2));
     }
 

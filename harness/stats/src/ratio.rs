@@ -6,7 +6,7 @@
 
 use crate::compare::Ratio;
 use crate::quantile::quantile;
-use crate::spread::CONFIDENCE;
+use crate::spread::{CONFIDENCE, Estimate};
 
 /// New over base: the median of the quotients of all pairs of a new and a base value (on logarithms, so that new over
 /// base is exactly one over base over new), with the 95 % interval that inverts the two-sided test. `None` if a side is
@@ -22,6 +22,14 @@ pub fn ratio(base: &[f64], new: &[f64]) -> Option<Ratio> {
     };
     let shift = shift(&logs(base)?, &logs(new)?)?;
     Some(Ratio { value: shift.value.exp(), interval: shift.interval.map(|(low, high)| (low.exp(), high.exp())) })
+}
+
+/// New over base by pairs of blocks, each of one round: the median of the quotients, with the interval of a median. A
+/// state of the machine that lasts for a round moves both blocks of a pair and cancels. `None` without a pair of positive
+/// numbers.
+pub fn paired(base: &[f64], new: &[f64]) -> Option<Estimate> {
+    let pairs = base.iter().zip(new).filter(|(b, n)| **b > 0.0 && **n > 0.0);
+    Estimate::of_blocks(&pairs.map(|(b, n)| n / b).collect::<Vec<f64>>())
 }
 
 /// How far `new` lies above `base`.
@@ -42,14 +50,17 @@ fn shift(base: &[f64], new: &[f64]) -> Option<Shift> {
 }
 
 /// The largest k for which the k-th smallest and the k-th largest difference of `m` and `n` values enclose the shift
-/// with [`CONFIDENCE`] at least: the largest with P(U < k) ≤ 2.5 %, U being Mann and Whitney's statistic where there is
-/// no shift; 0 if there is none.
+/// with [`CONFIDENCE`] at least.
 fn cut(m: usize, n: usize) -> usize {
-    let tail = (1.0 - CONFIDENCE) / 2.0;
+    below(m, n, (1.0 - CONFIDENCE) / 2.0)
+}
+
+/// The largest k with P(U < k) ≤ `tail`, U being Mann and Whitney's statistic where there is no shift; 0 if there is none.
+pub(crate) fn below(m: usize, n: usize, tail: f64) -> usize {
     let mut below = 0.0;
     let mut within = |p: &f64| {
         below += p;
-        // Sums of rounded probabilities: 2.5 % itself must pass.
+        // Sums of rounded probabilities: `tail` itself must pass.
         below <= tail + 1e-12
     };
     distribution(m, n).iter().take_while(|p| within(p)).count()
@@ -121,6 +132,20 @@ mod tests {
         assert_eq!(ratio(&[1.0], &[f64::NAN]), None);
         let few = ratio(&[100.0, 110.0, 90.0], &[210.0, 200.0, 190.0]).unwrap();
         assert!((few.value - 2.0).abs() < 0.02 && few.interval.is_none(), "{few:?}");
+    }
+
+    #[test]
+    fn what_a_round_does_to_both_cancels_in_pairs() {
+        let rounds = [1.0, 2.0, 1.1, 2.2, 1.0, 1.9, 1.05, 2.1];
+        let base = rounds.map(|speed| 10.0 * speed);
+        let new = rounds.map(|speed| 30.0 * speed);
+        let pairs = paired(&base, &new).unwrap();
+        let (low, high) = pairs.spread.unwrap().ends();
+        assert!((pairs.value - 3.0).abs() < 1e-9 && high - low < 1e-9 && pairs.blocks == 8);
+        let (low, high) = ratio(&base, &new).unwrap().interval.unwrap();
+        assert!(high / low > 1.5, "without pairs the rounds are in the interval: {low} {high}");
+        assert_eq!(paired(&[1.0, 0.0], &[2.0, 2.0]), Some(Estimate::alone(2.0, 1)));
+        assert_eq!(paired(&[], &[1.0]), None);
     }
 
     proptest! {

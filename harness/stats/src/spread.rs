@@ -191,6 +191,19 @@ fn student_t(degrees: f64) -> f64 {
     z + first / degrees + second / degrees.powi(2)
 }
 
+/// The ranks of rising estimates: 1, and one more wherever an interval lies above those of all rows before it, so that
+/// rows whose intervals overlap share a rank. No rank for an estimate without an interval, which claims nothing.
+pub fn ranks(rising: &[Option<Estimate>]) -> Vec<Option<usize>> {
+    let (mut rank, mut highest) = (0, f64::NEG_INFINITY);
+    let one = |estimate: &Option<Estimate>| {
+        let Some(Spread::Interval { low, high }) = estimate.and_then(|e| e.spread) else { return None };
+        rank += usize::from(low > highest);
+        highest = highest.max(high);
+        Some(rank)
+    };
+    rising.iter().map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +218,13 @@ mod tests {
             Some(Spread::Interval { low, high }) => (low, high),
             other => panic!("no interval: {other:?}"),
         }
+    }
+
+    #[test]
+    fn rows_whose_intervals_overlap_share_a_rank() {
+        let of = |low, high| Some(Estimate { value: low, spread: Some(Spread::Interval { low, high }), blocks: 8 });
+        let rising = [of(1.0, 2.0), None, of(1.9, 2.5), of(2.4, 3.0), of(3.1, 4.0), Some(Estimate::alone(4.0, 1))];
+        assert_eq!(ranks(&rising), [Some(1), None, Some(1), Some(1), Some(2), None]);
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub enum Verdict {
 pub struct Flagged {
     /// The flag.
     pub flag: Flag,
+    /// The metric that it speaks of; absent where it speaks of the whole cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
     /// Why, for a person.
     pub why: String,
 }
@@ -115,7 +118,17 @@ impl CellSummary {
         !matches!(self.side, Some(Side::Again | Side::B))
     }
 
-    /// Whether the cell carries `flag`.
+    /// The flags that speak of `metric`, those of the whole cell included.
+    pub fn flags_of(&self, metric: Metric) -> impl Iterator<Item = &Flagged> {
+        self.flags().iter().filter(move |f| f.metric.is_none_or(|of| of == metric))
+    }
+
+    /// Whether `metric` carries `flag`.
+    pub fn has_for(&self, metric: Metric, flag: Flag) -> bool {
+        self.flags_of(metric).any(|f| f.flag == flag)
+    }
+
+    /// Whether the cell carries `flag`, for any of its metrics.
     pub fn has(&self, flag: Flag) -> bool {
         self.flags().iter().any(|f| f.flag == flag)
     }

@@ -108,7 +108,7 @@ fn a_slower_machine_is_not_taken_for_a_slower_cell() {
 #[test]
 fn the_floor_is_that_of_the_same_boundary_or_else_the_largest() {
     let twins = |backend: &str, workload: &str, second: f64| {
-        [cell(backend, workload, None, 100.0, 9), cell(backend, workload, Some(Side::Again), second, 9)]
+        [cell(backend, workload, None, 100.0e3, 9), cell(backend, workload, Some(Side::Again), second * 1e3, 9)]
     };
     let run = run([twins("a", "w", 102.0), twins("a", "x", 97.0), twins("b", "w", 110.0)].concat());
     let floors = compare::floors(&run);
@@ -117,13 +117,13 @@ fn the_floor_is_that_of_the_same_boundary_or_else_the_largest() {
     assert!((floor("a") - (100.0 / 97.0 - 1.0)).abs() < 1e-3, "{}", floor("a"));
     assert!((floor("b") - 0.1).abs() < 1e-3 && floor("c") == floor("b"));
     assert_eq!(floor_of(&floors, &name("a", "w"), Metric::Memory), None);
-    assert!(floors.iter().all(|f| f.sensitivity.is_some_and(|s| s.detectable() < 0.03)));
+    assert!(floors.iter().all(|f| f.sensitivity.as_ref().is_some_and(|s| s.detectable() < 0.03)));
 }
 
 #[test]
 fn more_rows_ask_for_more_evidence() {
     let many = |factor: f64| {
-        run((0..40).map(|i| cell("a", &format!("w{i}"), None, if i == 0 { factor } else { 1.0 }, 8)).collect())
+        run((0..40).map(|i| cell("a", &format!("w{i}"), None, if i == 0 { factor * 1e6 } else { 1e6 }, 8)).collect())
     };
     let found = compare::runs(&many(1.0), &many(1.02), &everything);
     assert_eq!(found.tested, 40);
@@ -131,7 +131,7 @@ fn more_rows_ask_for_more_evidence() {
     assert!((row.p_corrected.unwrap() / row.p.unwrap() - 40.0).abs() < 1e-9, "{row:?}");
     let alone = compare::runs(&many(1.0), &many(1.02), &|cell| cell.workload == "w0");
     assert_eq!(alone.rows[0].p_corrected, alone.rows[0].p);
-    assert!(alone.rows[0].sensitivity.unwrap().detectable() < row.sensitivity.unwrap().detectable());
+    assert!(alone.rows[0].sensitivity.as_ref().unwrap().detectable() < row.sensitivity.as_ref().unwrap().detectable());
 }
 
 /// Blocks that differ by a standard deviation of 3 %: a sum of twelve uniform values is as good as normal.

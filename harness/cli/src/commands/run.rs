@@ -117,7 +117,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         env: args.target.iter().map(|target| (TARGETS.to_string(), target.clone())).collect(),
     };
     select::check(&places, &options.filter, &options.plan, &options.env)?;
-    let session = Session::begin(&places, options, &|step| progress.step(step))?;
+    let mut session = Session::begin(&places, options, &|step| progress.step(step))?;
+    session.run.commit = Some(env!("ISOBENCH_COMMIT").into());
     if session.run.cells.is_empty() {
         progress.finish();
         bail!("{}", why_no_cells(&session));
@@ -292,7 +293,7 @@ fn one(session: &mut Session, planned: &mut Planned, round: u32, progress: &Prog
         }
         _ => {}
     }
-    planned.add(records, took);
+    planned.add(records, took, session.run.machine.processors());
     Ok(())
 }
 

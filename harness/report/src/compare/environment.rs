@@ -1,7 +1,7 @@
 //! What two runs were made on and with, as far as it differs: before any number is looked at.
 
 use crate::units;
-use isobench_core::run::{BackendEntry, Configuration, Order, RunFile};
+use isobench_core::run::{BackendEntry, Configuration, Order, Plan, RunFile};
 use isobench_core::words::{Cell, Guest, Side};
 use isobench_core::{Availability, Machine};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,12 +46,13 @@ impl Difference {
 /// Memory that differs by less than this is the same: the kernel reserves a little more or less at each start.
 const SAME_MEMORY: f64 = 0.01;
 
-/// What differs between two runs, what is grave first. Seeds, budgets and times are not told: they differ always.
+/// What differs between two runs, what is grave first. Seeds and times are not told: they differ always.
 pub fn between(base: &RunFile, new: &RunFile) -> Vec<Difference> {
     let mut list = List::default();
     machine(&mut list, &base.machine, &new.machine);
     list.add("isobench", &base.isobench, &new.isobench);
-    list.add("plan", plan(base), plan(new));
+    list.maybe("commit of isobench", &base.commit, &new.commit);
+    plans(&mut list, &base.plan, &new.plan);
     let order = |run: &RunFile| match run.plan.order {
         Order::Shuffled => "shuffled",
         Order::Sequential => "one cell after another",
@@ -59,6 +60,22 @@ pub fn between(base: &RunFile, new: &RunFile) -> Vec<Difference> {
     list.add("order of blocks", order(base), order(new));
     backends(&mut list, &entries(base, Side::A), &entries(new, Side::A));
     artifacts(&mut list, base, new);
+    list.sorted()
+}
+
+/// What differs between any run of one side and any of the other, then between the runs of one side, each once.
+pub fn among(base: &[RunFile], new: &[RunFile]) -> Vec<Difference> {
+    let across = base.iter().flat_map(|b| new.iter().flat_map(move |n| between(b, n)));
+    let within = |side: &'static str, runs: &'_ [RunFile]| -> Vec<Difference> {
+        let others = runs.iter().skip(1).flat_map(|run| between(&runs[0], run));
+        others.map(|d| Difference { what: format!("{} (within the {side} runs)", d.what), ..d }).collect()
+    };
+    let mut list = List::default();
+    for difference in across.chain(within("base", base)).chain(within("new", new)) {
+        if !list.0.contains(&difference) {
+            list.0.push(difference);
+        }
+    }
     list.sorted()
 }
 
@@ -150,8 +167,19 @@ pub(super) fn same_size(base: u64, new: u64) -> bool {
     base.abs_diff(new) as f64 <= SAME_MEMORY * base.max(new) as f64
 }
 
-fn plan(run: &RunFile) -> &'static str {
-    if run.plan.quick { "quick" } else { "full" }
+/// What was asked for. Cells that run beside others find other caches, and a longer run sees more of the machine.
+fn plans(list: &mut List, base: &Plan, new: &Plan) {
+    let kind = |plan: &Plan| if plan.quick { "quick" } else { "full" };
+    list.add("plan", kind(base), kind(new));
+    let patterns = |patterns: &[String]| if patterns.is_empty() { "none".into() } else { patterns.join(" ") };
+    list.add("--only", patterns(&base.only), patterns(&new.only));
+    list.add("--skip", patterns(&base.skip), patterns(&new.skip));
+    let budget = |plan: &Plan| plan.budget_ms.map_or_else(|| "none".into(), |ms| units::time(ms as f64 * 1e6));
+    list.add("budget", budget(base), budget(new));
+    let precision = |plan: &Plan| {
+        plan.precision_ppm.map_or_else(|| "none".into(), |ppm| format!("±{}", units::percent(ppm as f64 / 1e6)))
+    };
+    list.add("precision asked for", precision(base), precision(new));
 }
 
 /// The backends of one side: those that carry it, and those without a side, which all sides share.

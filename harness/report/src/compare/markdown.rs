@@ -44,8 +44,8 @@ pub fn markdown(compared: &Compared) -> String {
 }
 
 fn table(compared: &Compared, rows: &[&Row]) -> String {
-    let mut text = "\n| cell | metric | base | new | ratio | 95 % interval | p, corrected | |\n\
-                    |---|---|--:|--:|--:|---|--:|---|\n"
+    let mut text = "\n| cell | metric | base | new | of medians | ratio | 95 % interval | p, corrected | |\n\
+                    |---|---|--:|--:|--:|--:|---|--:|---|\n"
         .to_string();
     for row in rows {
         let quantity = Quantity::of(row.metric);
@@ -56,11 +56,12 @@ fn table(compared: &Compared, rows: &[&Row]) -> String {
             mark.iter().map(String::as_str).chain([row.why.as_str()]).filter(|n| !n.is_empty()).collect();
         let dash = || "–".to_string();
         text += &format!(
-            "| `{}` | {} | {} | {} | {} | {} | {} | {} |\n",
+            "| `{}` | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             field(&row.cell.to_string()),
             row.metric,
             value(&row.base),
             value(&row.new),
+            row.of_medians().map_or_else(dash, units::ratio),
             row.ratio.map_or_else(dash, |r| units::ratio(r.value)),
             row.ratio.and_then(|r| r.interval).map_or_else(dash, units::ratio_interval),
             row.p_corrected.map_or_else(dash, units::probability),

@@ -1,4 +1,4 @@
-//! Two runs, or the two sides of one, side by side: what they were made on, then what changed.
+//! Two runs, several a side, or the two sides of one, side by side: what they were made on, then what changed.
 
 pub mod environment;
 mod gate;
@@ -7,7 +7,7 @@ mod setting;
 mod text;
 
 pub use environment::{Difference, Scope};
-pub use gate::{Gate, gate};
+pub use gate::{Gate, Judged, Limits, gate};
 pub use markdown::markdown;
 pub use text::text;
 
@@ -15,8 +15,8 @@ use crate::files::Report;
 use crate::units;
 use isobench_core::run::RunFile;
 use isobench_core::words::{Cell, Side};
-use isobench_stats::Summary;
-use isobench_stats::compare::{self, Comparison, Floor, Row, Word};
+use isobench_stats::compare::{self, Comparison, Floor, Row, Unit, Word};
+use isobench_stats::{Summary, of_runs};
 
 /// A comparison with all that stands around it.
 #[derive(Debug, Clone)]
@@ -33,8 +33,6 @@ pub struct Compared {
     pub left_out: Vec<Cell>,
     /// The rows.
     pub comparison: Comparison,
-    /// The blocks of both sides took turns in one run.
-    pub interleaved: bool,
 }
 
 /// What becomes of a cell that a grave difference concerns.
@@ -71,8 +69,41 @@ impl Compared {
             left_out: shown.filter(|cell| wanted(cell) && out(cell)).filter(both).cloned().collect(),
             comparison: compare::runs(&base.summary, &new.summary, &|cell| wanted(cell) && !out(cell)),
             differences,
-            interleaved: false,
         }
+    }
+
+    /// Several runs a side, compared with the run as the unit. Only cells that are `wanted` become rows.
+    pub fn several(
+        base: &[Report],
+        new: &[Report],
+        wanted: &dyn Fn(&Cell) -> bool,
+        incomparable: Incomparable,
+    ) -> Compared {
+        let files = |side: &'_ [Report]| -> Vec<RunFile> { side.iter().map(|report| report.run.clone()).collect() };
+        let summaries =
+            |side: &'_ [Report]| -> Vec<Summary> { side.iter().map(|report| report.summary.clone()).collect() };
+        let ((base_runs, new_runs), (base, new)) = ((files(base), files(new)), (summaries(base), summaries(new)));
+        let differences = environment::among(&base_runs, &new_runs);
+        let grave = |cell: &Cell| differences.iter().any(|d| d.grave && d.touches(cell));
+        let out = |cell: &Cell| incomparable == Incomparable::LeaveOut && grave(cell);
+        let has = |side: &[Summary], cell: &Cell| {
+            side.iter().flat_map(|run| &run.cells).any(|other| other.is_shown() && other.cell == *cell)
+        };
+        let mut left_out: Vec<Cell> = Vec::new();
+        for cell in base.iter().flat_map(|run| &run.cells).filter(|cell| cell.is_shown()).map(|cell| &cell.cell) {
+            if wanted(cell) && out(cell) && has(&new, cell) && !left_out.contains(cell) {
+                left_out.push(cell.clone());
+            }
+        }
+        let mut setting = Vec::new();
+        for said in new_runs.iter().flat_map(|new| setting::between(&base_runs[0], new)) {
+            if !setting.contains(&said) {
+                setting.push(said);
+            }
+        }
+        let comparison =
+            of_runs::several(&Vec::from_iter(&base), &Vec::from_iter(&new), &|cell| wanted(cell) && !out(cell));
+        Compared { base: labels(&base_runs), new: labels(&new_runs), setting, differences, left_out, comparison }
     }
 
     /// The sides A and B of one run; nothing for a run without sides.
@@ -91,8 +122,27 @@ impl Compared {
             differences: environment::between_sides(run),
             left_out: Vec::new(),
             comparison: compare::sides(summary, wanted),
-            interleaved: true,
         })
+    }
+
+    /// What differs around what.
+    pub fn around(&self) -> &'static str {
+        match self.comparison.unit {
+            Unit::Turns => "between the sides",
+            Unit::Blocks => "around the two runs",
+            Unit::Runs => "around the runs",
+        }
+    }
+
+    /// How p was found, in one sentence.
+    pub fn test(&self) -> &'static str {
+        match self.comparison.unit {
+            Unit::Blocks | Unit::Turns => "p: permutation test over blocks, corrected for the number of rows tested.",
+            Unit::Runs => {
+                "Each run counts once, by its median. p: t-test over the logarithms of the runs, corrected for the number of \
+                 rows tested."
+            }
+        }
     }
 
     /// What makes the numbers of `cell` incomparable.
@@ -161,7 +211,7 @@ impl Compared {
     /// How small a difference these runs could have shown, in one sentence.
     pub fn sensitivity(&self) -> Option<String> {
         let mut rows: Vec<(f64, &Row)> =
-            self.comparison.rows.iter().filter_map(|row| Some((row.sensitivity?.detectable(), row))).collect();
+            self.comparison.rows.iter().filter_map(|row| Some((row.sensitivity.as_ref()?.detectable(), row))).collect();
         rows.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (least, most) = (rows.first()?, rows.last()?);
         let said = |(size, row): &(f64, &Row)| format!("{} (`{}`, {})", units::percent(*size), row.cell, row.metric);
@@ -179,6 +229,9 @@ impl Compared {
 
     /// What identical things differed by, within a run and, where there are two, between them.
     pub fn floor(&self) -> String {
+        if self.comparison.unit == Unit::Runs {
+            return "How much runs of one side differ is part of the test: no noise floor is needed.".into();
+        }
         let machine = self.comparison.machine.map(|ratio| {
             let by = units::percent(ratio.effect());
             let how = if ratio.value >= 1.0 { "longer" } else { "shorter" };
@@ -219,6 +272,13 @@ pub fn kinds(rows: &[Row]) -> Vec<(&'static str, Vec<&Row>)> {
 /// `row` or `rows`.
 pub(crate) fn plural(n: usize, word: &str) -> String {
     if n == 1 { word.into() } else { format!("{word}s") }
+}
+
+/// Several runs of one side.
+fn labels(runs: &[RunFile]) -> Label {
+    let names: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
+    let about = runs.first().map_or_else(String::new, about);
+    Label { name: names.join(", "), about: format!("{} {}, the first: {about}", runs.len(), plural(runs.len(), "run")) }
 }
 
 fn about(run: &RunFile) -> String {

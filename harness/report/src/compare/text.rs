@@ -43,7 +43,7 @@ pub fn text(compared: &Compared, color: bool, width: Option<u16>) -> String {
 }
 
 fn environment(compared: &Compared) -> String {
-    let around = if compared.interleaved { "between the sides" } else { "around the two runs" };
+    let around = compared.around();
     if compared.differences.is_empty() {
         return format!("\nNothing that isobench records differs {around}.\n");
     }
@@ -91,7 +91,7 @@ fn why(row: &Row) -> String {
 
 fn grid(compared: &Compared, rows: &[&Row], color: bool, width: u16) -> String {
     let mut grid = empty_grid(color, width);
-    let heads = ["cell", "metric", "", "base", "new", "ratio", "95 % interval", "p"];
+    let heads = ["cell", "metric", "", "base", "new", "of medians", "ratio", "95 % interval", "p"];
     grid.set_header(heads.map(|head| Field::new(head).add_attribute(Attribute::Bold)));
     for row in rows {
         let quantity = Quantity::of(row.metric);
@@ -105,11 +105,16 @@ fn grid(compared: &Compared, rows: &[&Row], color: bool, width: u16) -> String {
             Field::new(format!("{}{}", row.said(), mark(compared, row))).fg(ink),
             Field::new(value(&row.base)),
             Field::new(value(&row.new)),
+            Field::new(row.of_medians().map_or_else(String::new, units::ratio)),
             Field::new(row.ratio.map_or_else(String::new, |r| units::ratio(r.value))),
             Field::new(interval),
             Field::new(row.p_corrected.map_or_else(String::new, units::probability)),
         ]);
     }
     right_aligned(&mut grid, |i| i >= 3);
-    grid.trim_fmt() + "\np: permutation test over blocks, corrected for the number of rows tested"
+    format!(
+        "{}\nof medians: new over base; ratio: over all pairs of blocks or runs. {}",
+        grid.trim_fmt(),
+        compared.test()
+    )
 }

@@ -4,6 +4,7 @@
 use super::numbers::{Number, numbers};
 use isobench_core::run::RunFile;
 use isobench_core::words::{Experiment, Flag, Side};
+use isobench_stats::summary::Flagged;
 use isobench_stats::{CellSummary, Spread, Summary, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -40,14 +41,14 @@ pub fn bencher(run: &RunFile, summary: &Summary) -> Bencher {
             remarks.push(format!("left out: {}: {why}", cell.cell));
             continue;
         }
-        let unsteady: Vec<&str> =
-            cell.flags().iter().filter(|f| f.flag != Flag::Sequential).map(|f| f.why.as_str()).collect();
+        let unsteady: Vec<&str> = cell.flags().iter().filter(|f| is_unsteady(f)).map(|f| f.why.as_str()).collect();
         if !unsteady.is_empty() {
             remarks.push(format!("raises no alert: {}: {}", cell.cell, unsteady.join("; ")));
         }
         for number in numbers(cell) {
             let Some(measure) = measure(&number) else { continue };
-            let name = format!("{}{}", name(run, cell, &number), if unsteady.is_empty() { "" } else { IGNORE });
+            let ignored = number.flags(cell).into_iter().any(is_unsteady);
+            let name = format!("{}{}", name(run, cell, &number), if ignored { IGNORE } else { "" });
             let ends = match number.spread {
                 Some(Spread::Interval { low, high }) => Some((low, high)),
                 _ => None,
@@ -61,6 +62,11 @@ pub fn bencher(run: &RunFile, summary: &Summary) -> Bencher {
     }
     let json = serde_json::to_string_pretty(&benchmarks).expect("a map with string keys") + "\n";
     Bencher { json, remarks }
+}
+
+/// Whether a number with this flag raises no alert.
+fn is_unsteady(flagged: &Flagged) -> bool {
+    flagged.flag != Flag::Sequential
 }
 
 /// Why a cell has no place in a history of numbers.

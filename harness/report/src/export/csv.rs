@@ -53,11 +53,9 @@ pub fn csv(run: &RunFile, summary: &Summary) -> String {
 fn lines(run: &RunFile, cell: &CellSummary) -> Vec<Line> {
     match &cell.verdict {
         Verdict::Ok | Verdict::Flagged { .. } => {
-            let flags = cell.flags().iter();
-            let why = flags.clone().map(|f| f.why.as_str()).collect::<Vec<_>>().join("; ");
-            let flags = flags.map(|f| f.flag.to_string()).collect::<Vec<_>>().join(";");
-            let verdict = if flags.is_empty() { "ok" } else { "flagged" };
             let line = |number: Number| {
+                let flags = number.flags(cell);
+                let verdict = if flags.is_empty() { "ok" } else { "flagged" };
                 let (experiment, metric) = (Some(number.experiment.to_string()), Some(number.metric));
                 let ends = number.spread.map(Spread::ends);
                 Line {
@@ -74,8 +72,8 @@ fn lines(run: &RunFile, cell: &CellSummary) -> Vec<Line> {
                     high: ends.map(|(_, high)| high.to_string()),
                     samples: number.samples,
                     blocks: number.blocks,
-                    flags: flags.clone(),
-                    why: why.clone(),
+                    flags: flags.iter().map(|f| f.flag.to_string()).collect::<Vec<_>>().join(";"),
+                    why: flags.iter().map(|f| f.why.as_str()).collect::<Vec<_>>().join("; "),
                     ..named(run, cell, verdict)
                 }
             };

@@ -27,8 +27,8 @@ pub fn markdown(run: &RunFile, summary: &Summary) -> String {
 
 /// What the brackets in tables mean.
 pub(super) const LEGEND: &str = "\
-[a, b] is a 95 % interval; (a … b) is the lowest and highest of too few blocks and claims nothing; \
-memory is the PSS of one more instance; throughput is that of warm instances at the best concurrency. Compare rows of \
+[a, b] is a 95 % interval within this run; (a … b) is the lowest and highest of too few blocks and claims nothing; \
+memory is the PSS of one more instance; throughput is in calls per second on warm instances. Compare rows of \
 one guest.";
 
 pub(super) fn said(answer: &Answer) -> String {
@@ -67,8 +67,18 @@ pub(super) fn headline(table: &Table) -> String {
     if load::measured(table) {
         return under_load(table);
     }
-    let heads =
-        ["Boundary", "Guest", "Cold start p50", "p99", "Warm call p50", "p99", "Memory", "Throughput", "Verdict"];
+    let heads = [
+        "Boundary",
+        "Guest",
+        "Cold start p50",
+        "p99",
+        "Warm call p50",
+        "p99",
+        "Memory",
+        "One in flight",
+        "All cores",
+        "Verdict",
+    ];
     let fields = |row: &Row| {
         let starts = row.cell.cold_start.as_ref().map(|starts| &starts.total);
         let calls = row.cell.warm_call.as_ref().map(|warm| &warm.tail);
@@ -80,13 +90,14 @@ pub(super) fn headline(table: &Table) -> String {
             shown(Quantity::Time, row.warm_call()),
             p99(calls),
             shown(Quantity::Bytes, row.memory()),
-            shown(Quantity::Rate, row.throughput().map(|t| t.rate)),
+            shown(Quantity::Rate, row.one_in_flight()),
+            shown(Quantity::Rate, row.all_cores()),
             verdict_words(row.cell).join(" "),
         ]
     };
     let rows: Vec<(Row, Vec<String>)> = table.rows.iter().map(|row| (*row, fields(row))).collect();
     let shown = |rows: &[(Row, Vec<String>)]| {
-        grid(&heads, 2..8, &rows.iter().map(|(_, fields)| fields.clone()).collect::<Vec<_>>())
+        grid(&heads, 2..9, &rows.iter().map(|(_, fields)| fields.clone()).collect::<Vec<_>>())
     };
     rows::apart(&rows, shown, heading)
 }

@@ -2,7 +2,8 @@
 
 use isobench_core::record::{Mode, StartMode};
 use isobench_core::words::Experiment;
-use isobench_stats::{CellSummary, Estimate, Measure, Spread, Starts};
+use isobench_stats::summary::Flagged;
+use isobench_stats::{CellSummary, Estimate, Measure, Metric, Spread, Starts};
 
 /// One number with all that tells it from the others of its cell.
 #[derive(Debug, Clone)]
@@ -26,6 +27,14 @@ pub(super) struct Number {
     /// Samples (or calls) behind it, where they were counted.
     pub samples: Option<u64>,
     pub blocks: u32,
+}
+
+impl Number {
+    /// The flags of `cell` that speak of this number: those of its experiment, and those of the whole cell.
+    pub fn flags<'a>(&self, cell: &'a CellSummary) -> Vec<&'a Flagged> {
+        let metric = Metric::of(self.experiment);
+        cell.flags().iter().filter(|f| f.metric.is_none() || f.metric == metric).collect()
+    }
 }
 
 /// All numbers of `cell`; none where it has a fault or was not measured.

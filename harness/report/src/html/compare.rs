@@ -4,7 +4,8 @@ use super::plots::ratio::{self, Axis};
 use super::{document, floors, prose};
 use crate::compare::{Compared, kinds};
 use crate::units::{self, Quantity};
-use isobench_stats::compare::{Measured, Row, SIGNIFICANT, TEST_BLOCKS, Word};
+use isobench_stats::compare::{Measured, Row, SIGNIFICANT, TEST_BLOCKS, Unit, Word};
+use isobench_stats::of_runs::TEST_RUNS;
 use maud::{Markup, html};
 
 /// The page of a comparison: what differs around the numbers, what changed, how far to trust it.
@@ -63,10 +64,9 @@ fn sides(compared: &Compared) -> Markup {
 }
 
 fn environment(compared: &Compared) -> Markup {
-    let around = if compared.interleaved { "the two sides" } else { "the two runs" };
     html! {
         @if compared.differences.is_empty() {
-            p { "Nothing that isobench records of " (around) "." }
+            p { "Nothing that isobench records differs " (compared.around()) "." }
         } @else {
             div.scroll tabindex="0" role="region" aria-label="What differs" { table.environment {
                 thead { tr { th { "What differs" } th { "Base" } th { "New" } } }
@@ -85,12 +85,16 @@ fn rows(compared: &Compared) -> Markup {
     let called: Vec<&Row> = all.iter().filter(|row| row.word.is_difference()).collect();
     let rest = kinds(all).into_iter().filter(|(_, rows)| !rows[0].word.is_difference());
     let tested = compared.comparison.tested;
+    let (needed, what) = match compared.comparison.unit {
+        Unit::Blocks | Unit::Turns => (format!("{TEST_BLOCKS} blocks"), "blocks"),
+        Unit::Runs => (format!("{TEST_RUNS} runs"), "runs"),
+    };
     html! {
         p.read {
             "Dot: new over base, on a log axis; left of 1 the new one takes less. Bar: 95 % interval. Band: what two identical things differed by."
             br;
-            "Every value is the median of its blocks. p: permutation test over blocks, from " (TEST_BLOCKS) " a side; corrected for "
-            (tested) " tested rows (Holm), and called a difference below " (units::probability(SIGNIFICANT)) " and outside the band."
+            (compared.test()) " It takes " (needed) " a side. " (tested) " rows were tested; a difference is called one below "
+            (units::probability(SIGNIFICANT)) " and outside the band. After ×: over all pairs of " (what) "; then new over base as they are shown."
         }
         @if called.is_empty() { p { b { "No difference can be called one." } } }
         @else { (list(compared, axis, &called)) }
@@ -107,6 +111,14 @@ fn rows(compared: &Compared) -> Markup {
     }
 }
 
+/// The blocks behind a value; of several runs, the runs too.
+fn count(measured: &Measured) -> String {
+    match measured.runs {
+        0 | 1 => measured.blocks.to_string(),
+        runs => format!("{runs} runs, {} blocks", measured.blocks),
+    }
+}
+
 fn list(compared: &Compared, axis: Axis, rows: &[&Row]) -> Markup {
     html! {
         div.pairs {
@@ -120,7 +132,7 @@ fn pair(compared: &Compared, axis: Axis, row: &Row) -> Markup {
     let quantity = Quantity::of(row.metric);
     let value = |side: &Option<Measured>| match side {
         Some(measured) => {
-            html! { b { (quantity.estimate(measured.estimate())) } " " small { "(" (measured.blocks) ")" } }
+            html! { b { (quantity.estimate(measured.estimate())) } " " small { "(" (count(measured)) ")" } }
         }
         None => html! { "–" },
     };
@@ -134,7 +146,7 @@ fn pair(compared: &Compared, axis: Axis, row: &Row) -> Markup {
         row.p.map(|p| format!("p\u{a0}{}", units::probability(p))),
         row.p_corrected.map(|p| format!("corrected\u{a0}{}", units::probability(p))),
         row.floor.map(|floor| format!("floor\u{a0}{}", units::percent(floor))),
-        row.sensitivity.map(|s| format!("detectable\u{a0}{}", units::percent(s.detectable()))),
+        row.sensitivity.as_ref().map(|s| format!("detectable\u{a0}{}", units::percent(s.detectable()))),
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     html! {
@@ -152,6 +164,7 @@ fn pair(compared: &Compared, axis: Axis, row: &Row) -> Markup {
                 @if let Some(r) = row.ratio {
                     br; "× " b { (units::ratio(r.value)) }
                     @if let Some(interval) = r.interval { " " span.whole { (units::ratio_interval(interval)) } }
+                    @if let Some(of_medians) = row.of_medians() { " · of medians " (units::ratio(of_medians)) }
                 }
             }
             @match ratio::row(axis, row) { Some(drawing) => (drawing), None => div {} }

@@ -46,7 +46,7 @@ pub fn section(run: &Summary) -> Markup {
 /// The smallest difference between a cell and one just like it.
 fn smallest(cell: &CellSummary, metric: Metric) -> Option<f64> {
     let blocks = &cell.headline(metric)?.by_block;
-    compare::alone(blocks, blocks).map(|sensitivity| sensitivity.detectable())
+    compare::alone(blocks, blocks, metric).map(|sensitivity| sensitivity.detectable())
 }
 
 /// The A/A pairs of a comparison, in a section of their own.
@@ -84,7 +84,7 @@ fn table(floors: &[Floor]) -> Markup {
                     td.n { b { (units::ratio(floor.ratio.value)) } }
                     td.n { (floor.ratio.interval.map_or_else(|| "–".into(), units::ratio_interval)) }
                     td.n { (floor.blocks.0) " and " (floor.blocks.1) }
-                    td.n { (floor.sensitivity.map_or_else(|| "–".into(), |s| units::percent(s.detectable()))) }
+                    td.n { (floor.sensitivity.as_ref().map_or_else(|| "–".into(), |s| units::percent(s.detectable()))) }
                 } } }
             } }
     }

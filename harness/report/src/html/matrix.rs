@@ -49,7 +49,7 @@ fn how_to_read() -> Markup {
         p.note {
             "What a boundary adds is the median behind it less the median without it: same guest, same engine, same artifact; machine code, which something must run, is held against a process. "
             "In a process of its own an engine starts anew, bare it runs already: that is part of what a boundary adds. "
-            "[a, b] is a 95 % interval, where both sides have at least " (INTERVAL_BLOCKS) " blocks; a … b is what the blocks leave open and claims nothing. "
+            "[a, b] is a 95 % interval within this run, where both sides have at least " (INTERVAL_BLOCKS) " blocks; a … b is what the blocks leave open and claims nothing. "
             "The engine changes nothing where the engines differ by no more than " (units::percent(IMPORTANT)) ", or all intervals have a point in common."
         }
     }
@@ -156,7 +156,7 @@ fn strips(matrix: &Matrix) -> Markup {
         p.read {
             "A dot for every engine, on a log axis. Dots of one boundary above each other: it costs the same whatever runs behind it."
             br;
-            "A thick bar is a 95 % interval; a thin line with end marks is what the blocks leave open and claims nothing; hollow is emulated."
+            "A thick bar is a 95 % interval within this run; a thin line with end marks is what the blocks leave open and claims nothing; hollow is emulated."
         }
         div.strips {
             div.strip.head { div {} (strip.scale()) div {} }
@@ -232,7 +232,7 @@ fn place(matrix: &Matrix, row: usize, column: usize, metric: Metric) -> Markup {
                 span.adds.below[added.value < 0.0] title=[below(added)] { (quantity.difference(added)) }
                 @if let Some(spread) = quantity.spread(added) { small { (spread) } }
             }
-            @for flag in matrix::flags(cell) { span.tag.warn { (flag) } }
+            @for flagged in matrix::flags(cell, metric) { span.tag.warn title=(flagged.why) { (flagged.flag) } }
         }
     }
 }

@@ -73,7 +73,7 @@ fn section(id: &str, title: &str, read: [&str; 2], plot: Option<Markup>) -> Mark
 
 const COLD_START: [&str; 2] = [
     "From nothing to the last byte of the first correct answer. The axis is logarithmic: one step to the right is ten times slower.",
-    "The dot is the median. A thick bar is a 95 % interval, from 6 blocks up; a thin line with end marks is the lowest and highest block and claims nothing; hollow is emulated.",
+    "The dot is the median. A thick bar is a 95 % interval within this run, from 6 blocks up; a thin line with end marks is the lowest and highest block and claims nothing; hollow is emulated.",
 ];
 const PHASES: [&str; 2] = [
     "Each bar is one cold start, left to right in time, cut into the shares of its phases (medians); the time at its end is the whole.",

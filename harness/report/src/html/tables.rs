@@ -8,17 +8,19 @@ use isobench_core::run::RunFile;
 use isobench_stats::noise::Tally;
 use isobench_stats::quantile::samples_needed;
 use isobench_stats::spread::{INTERVAL_BLOCKS, TRUSTED_BLOCKS, interval_blocks};
-use isobench_stats::{CellSummary, Estimate, Measure, Summary, Throughput, Verdict, metric};
+use isobench_stats::{CellSummary, Estimate, Measure, Metric, Summary, Throughput, Verdict, metric};
 use maud::{Markup, html};
 
 /// The rows of the first workload, by rising cold start.
 pub fn headline(table: &Table) -> Markup {
     let first_starts = table.rows.iter().any(|row| row.cell.first_in_process.is_some());
+    let ranks = rows::ranks(table);
     html! {
         div.scroll tabindex="0" role="region" aria-label="Results" {
             table.headline {
                 thead { tr {
                     th { "Boundary" small { (table.workload) " (" (table.case) ")" } }
+                    th.n { "Rank" }
                     th.wide { "Guest" }
                     th.wide { "Verdict" }
                     th.n { "Cold start" small { "p50" } }
@@ -26,15 +28,16 @@ pub fn headline(table: &Table) -> Markup {
                     th.n { "Warm call" small { "p50" } }
                     th.n { "Warm call" small { "p99" } }
                     th.n { "Memory" small { "PSS per instance" } }
-                    th.n { "Throughput" small { "warm, best" } }
+                    th.n { "Throughput" small { "one in flight" } }
+                    th.n { "Throughput" small { "all cores" } }
                     th.text { "Ready before the clock" }
                 } }
-                (body(&table.rows, 10, headline_row))
+                (body(&table.rows, 12, |row| headline_row(row, ranks.get(&row.cell.id).copied())))
             }
         }
         p.note {
-            "[a, b] is a 95 % interval from at least " (INTERVAL_BLOCKS) " blocks (" (interval_blocks(0.99)) " for a p99); a … b is the lowest and highest of fewer blocks and \
-             claims nothing; without either, one block. Under " (TRUSTED_BLOCKS) " blocks the verdict is “few” and values have two digits. A p99 needs 100 samples. Rows by rising cold start."
+            "[a, b] is a 95 % interval within this run, from at least " (INTERVAL_BLOCKS) " blocks (" (interval_blocks(0.99)) " for a p99); a … b is the lowest and highest of fewer blocks and \
+             claims nothing; without either, one block. Under " (TRUSTED_BLOCKS) " blocks a number is “few” and has two digits. The interval says how far another sample of these minutes may lie; another run may lie further off. A p99 needs 100 samples. Rows by rising cold start: rows whose intervals overlap share a rank, rows without an interval have none."
             @if first_starts { " In-process models show starts after a process's first, which has " a href="#cells" { "a row of its own" } "." }
         }
     }
@@ -51,7 +54,7 @@ pub(super) fn body(rows: &[Row], columns: usize, show: impl Fn(&Row) -> Markup) 
     }
 }
 
-fn headline_row(row: &Row) -> Markup {
+fn headline_row(row: &Row, rank: Option<usize>) -> Markup {
     let cell = row.cell;
     let starts = cell.cold_start.as_ref().map(|starts| &starts.total);
     let calls = cell.warm_call.as_ref().map(|warm| &warm.tail);
@@ -59,14 +62,16 @@ fn headline_row(row: &Row) -> Markup {
         tr.emulated[row.emulated()] data-row=(format!("{}/{}", row.name(), row.guest_on_engine())) data-model=(cell.model) {
             // On a phone guest and verdict stand below the name, so that numbers are in view.
             th { (dot(cell)) (row.name()) small.compact { (row.guest_on_engine()) " " (verdict(cell)) } }
+            td.n { @match rank { Some(rank) => (rank), None => "–" } }
             td.wide { (row.guest_on_engine()) }
             td.wide { (verdict(cell)) }
-            (median(starts))
+            (marked(cell, Metric::ColdStart, row.cold_start()))
             (p99(starts))
             (warm_call(cell))
             (p99(calls))
-            (estimate(Quantity::Bytes, row.memory()))
-            (estimate(Quantity::Rate, row.throughput().map(|t| t.rate)))
+            (marked(cell, Metric::Memory, row.memory()))
+            (estimate(Quantity::Rate, row.one_in_flight()))
+            (marked(cell, Metric::Throughput, row.all_cores()))
             td.text { (prose(row.prepared)) }
         }
     }
@@ -78,7 +83,7 @@ pub(super) fn dot(cell: &CellSummary) -> Markup {
 
 fn value(quantity: Quantity, estimate: Estimate) -> Markup {
     let meaning = match metric::precision(estimate) {
-        Some(precision) => format!("95 % interval: ±{}", units::percent(precision)),
+        Some(precision) => format!("95 % interval within this run: ±{}", units::percent(precision)),
         None => "lowest and highest block".into(),
     };
     html! {
@@ -91,6 +96,20 @@ pub(super) fn estimate(quantity: Quantity, estimate: Option<Estimate>) -> Markup
     match estimate {
         Some(estimate) => html! { td.n { (value(quantity, estimate)) } },
         None => html! { td.n.none { "–" } },
+    }
+}
+
+/// A headline number with the flags that speak of its metric alone.
+fn marked(cell: &CellSummary, metric: Metric, estimate: Option<Estimate>) -> Markup {
+    let Some(estimate) = estimate else { return html! { td.n.none { "–" } } };
+    html! { td.n { (value(Quantity::of(metric), estimate)) (tags(cell, metric)) } }
+}
+
+fn tags(cell: &CellSummary, metric: Metric) -> Markup {
+    html! {
+        @for flagged in cell.flags_of(metric).filter(|flagged| flagged.metric.is_some()) {
+            " " span.tag.warn title=(flagged.why) { (flagged.flag) }
+        }
     }
 }
 
@@ -113,8 +132,8 @@ pub(super) fn verdict(cell: &CellSummary) -> Markup {
     match &cell.verdict {
         Verdict::Ok => html! { span.tag { "ok" } },
         Verdict::NotMeasured => html! { span.tag.idle { "not measured" } },
-        Verdict::Flagged { flags } => html! {
-            @for flagged in flags { span.tag.warn title=(flagged.why) { (flagged.flag) } }
+        Verdict::Flagged { .. } => html! {
+            @for mark in rows::marks(cell) { span.tag.warn title=(mark.why.join("; ")) { (mark.word()) } }
         },
         Verdict::Error { faults } => html! {
             @for fault in faults { span.tag.bad title=(fault.fault.message) { (fault.fault.kind) } }
@@ -153,9 +172,11 @@ pub fn all_cells(tables: &[Table]) -> Markup {
 fn cell_row(row: &Row) -> Markup {
     let cell = row.cell;
     let calls = cell.warm_call.as_ref().map(|warm| &warm.tail);
+    let start = cell.cold_start.as_ref().map(|starts| starts.total.p50);
     html! {
         tr.emulated[row.emulated()] data-cell=(cell.cell) {
             th { (dot(cell)) (row.name()) } td { (row.guest_on_engine()) } td { (verdict(cell)) }
+            (marked(cell, Metric::ColdStart, start))
             (starts(cell.cold_start.as_ref()))
             (warm_call(cell)) (p99(calls))
             (counts(cell.cold_start.as_ref(), &cell.circumstances.all()))
@@ -164,6 +185,7 @@ fn cell_row(row: &Row) -> Markup {
             @if let Some(first) = first {
                 tr.first data-first=(cell.cell) {
                     th { (dot(cell)) (row.name()) } td { (row.guest_on_engine()) } td { span.tag.idle { (tag) } }
+                    (median(Some(&first.total)))
                     (starts(Some(first)))
                     td.n.none { "–" } td.n.none { "–" }
                     (counts(Some(first), &Tally::default()))
@@ -173,10 +195,10 @@ fn cell_row(row: &Row) -> Markup {
     }
 }
 
+/// What stands right of the median: tails, phases, teardown.
 fn starts(starts: Option<&isobench_stats::Starts>) -> Markup {
     let total = starts.map(|s| &s.total);
     html! {
-        (median(total))
         (estimate(Quantity::Time, total.and_then(|t| t.p90)))
         (estimate(Quantity::Time, total.and_then(|t| t.p99)))
         td.text {
@@ -193,13 +215,14 @@ fn starts(starts: Option<&isobench_stats::Starts>) -> Markup {
 fn warm_call(cell: &CellSummary) -> Markup {
     let warm = cell.warm_call.as_ref();
     let Some((warm, halves)) = warm.and_then(|warm| Some((warm, warm.halves?))) else {
-        return median(warm.map(|warm| &warm.tail));
+        return marked(cell, Metric::WarmCall, warm.map(|warm| warm.tail.p50));
     };
     let [first, last] = halves.map(|half| Quantity::Time.estimate(half));
     html! {
         td.n {
             (value(Quantity::Time, warm.tail.p50))
             small.halves title="most blocks never settled" { "first half " (first) br; "last half " (last) }
+            (tags(cell, Metric::WarmCall))
         }
     }
 }

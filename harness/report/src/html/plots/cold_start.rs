@@ -6,7 +6,7 @@ use super::{Column, EMULATED, both, label, parted};
 use crate::rows::Table;
 use crate::units::{self, Quantity};
 use isobench_core::words::Flag;
-use isobench_stats::{Estimate, Spread};
+use isobench_stats::{Estimate, Metric, Spread};
 use maud::Markup;
 
 /// Where things stand.
@@ -91,7 +91,7 @@ fn track(canvas: &mut Canvas, layout: &Layout, axis: &Axis, top: f64, row: &crat
     let ink = Ink::Model(row.cell.model);
     let value = units::time(start.value);
     let mut name = label(row);
-    if row.cell.has(Flag::Noisy) {
+    if row.cell.has_for(Metric::ColdStart, Flag::Noisy) {
         name += " (noisy)";
     }
     let y = match layout.column {
