@@ -160,8 +160,8 @@ impl Bench {
 
 fn visit_of(metric: Metric, starts: u32) -> Visit {
     match metric {
-        Metric::WarmCall => Visit::ColdStart { starts: 1, warm: Some(SERIES) },
-        _ => Visit::ColdStart { starts, warm: None },
+        Metric::WarmCall => Visit::ColdStart { starts: 1.into(), warm: Some(SERIES) },
+        _ => Visit::ColdStart { starts: starts.into(), warm: None },
     }
 }
 

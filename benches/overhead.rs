@@ -188,6 +188,8 @@ fn report(places: &Places) -> Result<()> {
                 unit: Unit::Ns,
                 index: 0,
                 flags: Vec::new(),
+                probe_ns: None,
+                every: None,
                 values,
             }),
             Record::Block(BlockRecord { cell, block, ..BlockRecord::default() }),

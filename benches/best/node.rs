@@ -75,6 +75,8 @@ impl Node {
             unit: Unit::Ns,
             index: 0,
             flags: Vec::new(),
+            probe_ns: None,
+            every: None,
             values: answer.calls_ns,
         })])
     }

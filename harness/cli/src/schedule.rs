@@ -170,7 +170,7 @@ mod tests {
     const TARGET: f64 = 0.03;
 
     fn planned(costs_ms: &[u64]) -> Vec<Planned> {
-        let visit = Visit::ColdStart { starts: 1, warm: None };
+        let visit = Visit::ColdStart { starts: 1.into(), warm: None };
         let with_cost = |(i, &ms): (usize, &u64)| Planned {
             blocks: 1,
             spent: Duration::from_millis(ms),
@@ -259,6 +259,8 @@ mod tests {
                 unit: Unit::Ns,
                 index: 0,
                 flags: vec![],
+                probe_ns: None,
+                every: None,
                 values: vec![ns],
             })]
         };

@@ -50,6 +50,8 @@ impl Results {
                     unit: Unit::Ns,
                     index: 0,
                     flags: vec![],
+                    probe_ns: None,
+                    every: None,
                     values: vec![value],
                 };
                 [Record::Samples(samples), Record::Block(BlockRecord { cell: id, block, ..BlockRecord::default() })]

@@ -100,9 +100,32 @@ pub struct Samples {
     /// Why these are kept out of the headline; empty for most.
     #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<SampleFlag>,
+    /// How long the contention probe took just before the first and just after the last of what was measured here,
+    /// nanoseconds. On the line of a start's `total` it holds for all lines of that start. Absent before schema 5, and
+    /// where nothing is timed.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub probe_ns: Option<[u64; 2]>,
+    /// One of so many values was kept: value `j` of the line is number `i + j × k` of its block. Absent: all were.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<u32>,
     /// The values.
     #[serde(rename = "v")]
     pub values: Vec<u64>,
+}
+
+/// A stretch of a closed loop between two readings of the contention probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stretch {
+    /// Calls answered correctly.
+    #[serde(rename = "c")]
+    pub calls: u64,
+    /// How long they took together, nanoseconds; the probe is not part of it.
+    #[serde(rename = "ns")]
+    pub elapsed_ns: u64,
+    /// How long the contention probe took just before and just after, nanoseconds.
+    #[serde(rename = "p")]
+    pub probe_ns: [u64; 2],
 }
 
 /// How the instances of a throughput visit live.
@@ -135,8 +158,12 @@ pub struct Histogram {
     pub mode: Mode,
     /// Calls answered correctly.
     pub calls: u64,
-    /// From the first request to the last answer.
+    /// From the first request to the last answer; with `stretches`, the sum of theirs.
     pub elapsed_ns: u64,
+    /// The visit cut into stretches of about 2 ms with a contention probe between them. Only with one request in flight:
+    /// several loops contend with each other, which is part of what they measure. Absent before schema 5.
+    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
+    pub stretches: Vec<Stretch>,
     /// HdrHistogram V2 encoding, DEFLATE-compressed, base64: nanoseconds, three significant digits.
     pub hdr: String,
 }

@@ -24,7 +24,19 @@ fn written(dir: &tempfile::TempDir) -> (RunDir, RunFile) {
         } else {
             let metric = "total".to_string();
             let (n, unit, index, flags, values) = (None, Unit::Ns, 0, vec![], vec![1]);
-            Record::Samples(Samples { cell: id, block, experiment, metric, n, unit, index, flags, values })
+            Record::Samples(Samples {
+                cell: id,
+                block,
+                experiment,
+                metric,
+                n,
+                unit,
+                index,
+                flags,
+                probe_ns: None,
+                every: None,
+                values,
+            })
         };
         records.extend([first, Record::Block(BlockRecord { cell: id, block, ..BlockRecord::default() })]);
     }

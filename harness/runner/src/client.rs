@@ -85,7 +85,7 @@ impl Runner {
     /// How much longer than its limits say a visit to a variant may take.
     pub fn longer(&self, variant: &str, visit: &Visit) -> Duration {
         let starts = match visit {
-            Visit::ColdStart { starts, .. } => *starts,
+            Visit::ColdStart { starts, .. } => starts.min,
             // As many as `block_deadline` counts: the first that takes too long ends the visit.
             _ => 3,
         };
@@ -142,7 +142,7 @@ impl Runner {
             let experiment = match &request.visit {
                 Visit::ColdStart { starts, .. } => {
                     let started = |r: &&Record| matches!(r, Record::Samples(s) if s.metric == "total");
-                    if records.iter().filter(started).count() as u32 >= *starts {
+                    if records.iter().filter(started).count() as u32 >= starts.min {
                         Experiment::WarmCall
                     } else {
                         Experiment::ColdStart

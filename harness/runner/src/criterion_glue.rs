@@ -2,7 +2,7 @@
 //! of it goes into the run as well.
 
 use crate::plan::HEADLINE_WORKLOAD;
-use crate::protocol::{Series, Visit};
+use crate::protocol::{Series, StartCount, Visit};
 use crate::session::{Session, SessionError};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
 use isobench_core::text::one_line;
@@ -113,7 +113,7 @@ fn one(
         Visit::ColdStart { starts, warm } => Some((starts, warm)),
         _ => None,
     });
-    let (planned_starts, series) = planned.unwrap_or((1, None));
+    let (planned_starts, series) = planned.unwrap_or((1.into(), None));
     let mut warming_up = true;
     let mut fault_shown = false;
     group.bench_function(name, |bencher| {
@@ -130,10 +130,10 @@ fn one(
             let visit = match experiment {
                 Experiment::ColdStart => Visit::ColdStart {
                     // In process, the first start of a block is told apart: one more makes `iters` comparable ones.
-                    starts: planned_starts.max(iters as u32 + u32::from(in_process)),
+                    starts: at_least_starts(planned_starts, iters as u32 + u32::from(in_process)),
                     warm: None,
                 },
-                _ => Visit::ColdStart { starts: 1, warm: series.map(|s| at_least(s, iters)) },
+                _ => Visit::ColdStart { starts: 1.into(), warm: series.map(|s| at_least(s, iters)) },
             };
             match session.visit(id, &visit, flag) {
                 Ok(records) => {
@@ -153,6 +153,10 @@ fn one(
         });
     });
     !warming_up
+}
+
+fn at_least_starts(starts: StartCount, least: u32) -> StartCount {
+    StartCount { min: starts.min.max(least), max: starts.max.max(least), ..starts }
 }
 
 fn at_least(series: Series, calls: u64) -> Series {

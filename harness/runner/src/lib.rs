@@ -36,6 +36,7 @@ pub mod owner;
 pub mod part;
 pub mod place;
 pub mod plan;
+pub mod probe;
 pub mod probing;
 pub mod processors;
 pub mod protocol;

@@ -14,6 +14,7 @@ use isobench_core::record::Policy;
 use isobench_core::{CellId, Experiment, Fault, Record};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// One visit to a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,10 +43,10 @@ pub struct BlockRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Visit {
-    /// `starts` cold starts; on the last instance a series of warm calls, if asked for.
+    /// Cold starts; on the last instance a series of warm calls, if asked for.
     ColdStart {
         /// How many.
-        starts: u32,
+        starts: StartCount,
         /// The warm series.
         warm: Option<Series>,
     },
@@ -130,14 +131,40 @@ pub struct Density {
     pub longest_ms: u64,
 }
 
-/// How long a warm series is: until both minima are met, or either maximum is.
+/// How many cold starts a visit makes: at least `min`, and on to `max` while they took less than `max_ms` together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartCount {
+    /// Least starts.
+    pub min: u32,
+    /// Most starts.
+    pub max: u32,
+    /// Most time of all starts together before one more is made, milliseconds.
+    pub max_ms: u64,
+}
+
+impl StartCount {
+    /// Whether `made` starts that took `taken` together are enough.
+    pub fn is_enough(self, made: u32, taken: Duration) -> bool {
+        made >= self.min && (made >= self.max || taken >= Duration::from_millis(self.max_ms))
+    }
+}
+
+impl From<u32> for StartCount {
+    /// Exactly so many.
+    fn from(starts: u32) -> StartCount {
+        StartCount { min: starts, max: starts, max_ms: 0 }
+    }
+}
+
+/// How long a warm series is: until both minima are met, or either maximum is. It is cut into stretches, with a
+/// contention probe between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Series {
     /// Least calls.
     pub min_calls: u32,
-    /// Least time.
+    /// Least time of all calls together.
     pub min_ms: u64,
-    /// Most calls.
+    /// Most calls that are kept.
     pub max_calls: u32,
     /// Most time.
     pub max_ms: u64,

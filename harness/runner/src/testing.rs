@@ -278,12 +278,15 @@ impl Outcome {
 
 /// One cold start, nothing else.
 pub fn one_start() -> Visit {
-    Visit::ColdStart { starts: 1, warm: None }
+    Visit::ColdStart { starts: 1.into(), warm: None }
 }
 
 /// Three cold starts and a hundred warm calls on the last instance.
 pub fn starts_and_calls() -> Visit {
-    Visit::ColdStart { starts: 3, warm: Some(Series { min_calls: 100, min_ms: 0, max_calls: 100, max_ms: 60_000 }) }
+    Visit::ColdStart {
+        starts: 3.into(),
+        warm: Some(Series { min_calls: 100, min_ms: 0, max_calls: 100, max_ms: 60_000 }),
+    }
 }
 
 /// Both modes of throughput at concurrency 1, 2 and 4, each for 30 ms.

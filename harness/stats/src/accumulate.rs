@@ -6,11 +6,12 @@ use crate::metric::Metric;
 use crate::noise::Reference;
 use crate::starters::StartersData;
 use crate::summary::Summary;
+use crate::undisturbed::Probe;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
-use isobench_core::record::{self, BlockRecord, Mode, Record, SampleFlag};
+use isobench_core::record::{self, BlockRecord, Mode, Record, SampleFlag, Stretch};
 use isobench_core::run::{CellFault, RunFile};
 use isobench_core::words::{CellId, Experiment, Model};
 use std::collections::BTreeMap;
@@ -26,12 +27,24 @@ const LATENCY_DIGITS: u8 = 3;
 pub struct Accumulator<'a> {
     run: &'a RunFile,
     cells: BTreeMap<CellId, CellData>,
+    /// Every reading of the contention probe.
+    probes: Vec<u64>,
     samples: u64,
     defects: Vec<String>,
 }
 
-/// The values of one metric: for every block the runs of consecutive values, each with the index of its first.
-pub(crate) type Series = BTreeMap<u32, Vec<(u32, Vec<u64>)>>;
+/// The values of one metric: for every block the runs of values.
+pub(crate) type Series = BTreeMap<u32, Vec<Run>>;
+
+/// Values that were taken one after another.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Index of the first within its block.
+    pub index: u32,
+    /// The contention probe just before and just after.
+    pub probe_ns: Option<[u64; 2]>,
+    pub values: Vec<u64>,
+}
 
 /// Everything one cell left.
 #[derive(Debug, Default)]
@@ -56,17 +69,26 @@ pub(crate) struct CellData {
 /// Throughput visits at one concurrency.
 #[derive(Debug, Default)]
 pub(crate) struct Visits {
-    /// Calls per second of each block.
-    pub rates: Vec<f64>,
+    /// The rate of each block.
+    pub rates: Vec<Rate>,
     /// All latencies, added up.
     pub latency: Option<Histogram<u64>>,
+}
+
+/// One block's calls per second at one concurrency.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    /// Over the whole visit.
+    pub all: f64,
+    /// The parts of it between probes.
+    pub stretches: Vec<Stretch>,
 }
 
 impl<'a> Accumulator<'a> {
     /// An empty one for the cells of `run`.
     pub fn new(run: &'a RunFile) -> Accumulator<'a> {
         let cells = run.cells.iter().map(|entry| (entry.id, CellData::default())).collect();
-        Accumulator { run, cells, samples: 0, defects: Vec::new() }
+        Accumulator { run, cells, probes: Vec::new(), samples: 0, defects: Vec::new() }
     }
 
     /// Takes one record. What cannot be used is listed in the summary, never an error: the rest is still good.
@@ -78,10 +100,12 @@ impl<'a> Accumulator<'a> {
         match record {
             Record::Samples(samples) => {
                 self.samples += samples.values.len() as u64;
+                self.probes.extend(samples.probe_ns.into_iter().flatten());
                 data.add_samples(samples);
             }
             Record::Histogram(histogram) => {
                 let (block, n) = (histogram.block, histogram.n);
+                self.probes.extend(histogram.stretches.iter().flat_map(|stretch| stretch.probe_ns));
                 if let Err(why) = data.add_histogram(histogram) {
                     self.defect(format!("the histogram of cell {id}, block {block}, concurrency {n}: {why}"));
                 }
@@ -117,6 +141,7 @@ impl<'a> Accumulator<'a> {
         let run = self.run;
         let of_backend = |name: &str| run.backends.iter().find(|b| b.description.backend == name);
         let usual = Reference::of(self.run.machine.processors(), self.cells.values().flat_map(|data| &data.records));
+        let probe = Probe::of(&self.probes);
         let mut cells = Vec::with_capacity(run.cells.len());
         for entry in &run.cells {
             // Taken out, so that a cell's samples are freed once it is summed up.
@@ -128,11 +153,19 @@ impl<'a> Accumulator<'a> {
                 model: backend.map_or(Model::Null, |b| b.description.model),
                 emulated: backend.is_some_and(|b| b.availability.is_emulated()),
                 usual,
+                probe,
             };
             cells.push(cell::summarise(&context, data));
         }
         let calibration_ns = usual.calibration_ns;
-        Summary { cells, samples: self.samples, calibration_ns, defects: self.defects, incomplete: Vec::new() }
+        Summary {
+            cells,
+            samples: self.samples,
+            calibration_ns,
+            probe_ns: probe.undisturbed_ns,
+            defects: self.defects,
+            incomplete: Vec::new(),
+        }
     }
 }
 
@@ -148,7 +181,10 @@ pub fn block_values(records: Vec<Record>, processors: u32) -> Vec<(Metric, f64)>
             _ => {}
         }
     }
-    let by_block = cell::by_block(&data, Settled::of(&data.calls).as_ref(), processors);
+    // What was usual for the probe, only the whole run tells.
+    let probe = Probe::default();
+    drop(cell::early(&mut data.starts));
+    let by_block = cell::by_block(&data, Settled::of(&data.calls, probe).as_ref(), processors, probe);
     Metric::ALL.into_iter().zip(by_block).filter_map(|(metric, values)| Some((metric, *values.first()?))).collect()
 }
 
@@ -196,7 +232,8 @@ impl CellData {
             // These come as histograms alone.
             Experiment::Throughput | Experiment::OpenLoop | Experiment::Starts => return,
         };
-        series.entry(samples.block).or_default().push((samples.index, samples.values));
+        let run = Run { index: samples.index, probe_ns: samples.probe_ns, values: samples.values };
+        series.entry(samples.block).or_default().push(run);
     }
 
     fn add_histogram(&mut self, visit: record::Histogram) -> Result<(), String> {
@@ -211,7 +248,7 @@ impl CellData {
             none => none.insert(Histogram::new(LATENCY_DIGITS).map_err(|e| e.to_string())?),
         };
         sum.add(&latency).map_err(|e| format!("of another range: {e}"))?;
-        visits.rates.push(visit.calls as f64 * 1e9 / visit.elapsed_ns as f64);
+        visits.rates.push(Rate { all: visit.calls as f64 * 1e9 / visit.elapsed_ns as f64, stretches: visit.stretches });
         self.blocks.insert(visit.block);
         Ok(())
     }

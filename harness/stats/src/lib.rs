@@ -8,6 +8,7 @@
 //! | [`spread`] | how far to trust a number: an interval from the values of blocks, or their range |
 //! | [`ratio`] | how many times as large one set of block values is as another |
 //! | [`slope`] | cost per instance by Theil–Sen |
+//! | [`undisturbed`] | which samples no neighbour disturbed, by the contention probe |
 //! | [`settle`] | when warm calls have settled, by [`changepoint`] |
 //! | [`noise`] | what disturbed a block, when a cell is noisy |
 //! | [`metric`] | the headline numbers, each with the values of its blocks |
@@ -39,6 +40,7 @@ pub mod spread;
 pub mod starters;
 mod student;
 pub mod summary;
+pub mod undisturbed;
 
 pub use accumulate::{Accumulator, block_values};
 pub use metric::{Headline, Metric};

@@ -7,6 +7,7 @@ use crate::quantile::samples_needed;
 use crate::settle::Shapes;
 use crate::spread::Estimate;
 use crate::starters::Starters;
+use crate::undisturbed::Contention;
 use isobench_core::fault::FaultKind;
 use isobench_core::record::Mode;
 use isobench_core::run::CellFault;
@@ -23,6 +24,9 @@ pub struct Summary {
     /// How long the calibration loop takes on an undisturbed block (see [`crate::noise::Reference`]), nanoseconds; absent
     /// where the run has none.
     pub calibration_ns: Option<f64>,
+    /// How long the contention probe takes undisturbed (see [`crate::undisturbed`]), nanoseconds; absent where the run
+    /// has none.
+    pub probe_ns: Option<f64>,
     /// What could not be used, and why: a histogram that does not decode, a line for a cell that `run.json` lacks.
     pub defects: Vec<String>,
     /// What is missing from the samples, in sentences, set by the reader of the files; empty for a whole run.
@@ -49,6 +53,9 @@ pub struct CellSummary {
     pub cold_start: Option<Starts>,
     /// The first start of each fresh runner process, where the backend runs in process.
     pub first_in_process: Option<Starts>,
+    /// Starts 2 to 10 of each block that made at least 20: they find caches that the process has not filled yet. Later
+    /// ones are the headline.
+    pub early_starts: Option<Starts>,
     /// The first start of each block whose container image had just been imported.
     pub first_after_import: Option<Starts>,
     /// Calls on an instance that has answered before.
@@ -186,6 +193,8 @@ pub struct Measure {
     pub min: f64,
     /// Largest sample.
     pub max: f64,
+    /// What contention did to it; absent where nothing was probed.
+    pub contention: Option<Contention>,
 }
 
 /// Cold starts of a cell.
@@ -265,8 +274,10 @@ pub struct Throughput {
     pub rate: Estimate,
     /// Blocks.
     pub blocks: u32,
-    /// Latency of a call, from the blocks' histograms added up.
+    /// Latency of a call, from the blocks' histograms added up, whatever disturbed them.
     pub latency: Latency,
+    /// What contention did to the rate; absent where nothing was probed, as with several requests in flight.
+    pub contention: Option<Contention>,
 }
 
 /// Latencies out of histograms of three significant digits, in nanoseconds: the value that at least that share of the

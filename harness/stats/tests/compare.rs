@@ -33,6 +33,7 @@ fn cell(backend: &str, workload: &str, side: Option<Side>, value: f64, blocks: u
         blocks: blocks as u32,
         cold_start: None,
         first_in_process: None,
+        early_starts: None,
         first_after_import: None,
         warm_call: None,
         footprint: vec![],
@@ -51,7 +52,7 @@ fn cell(backend: &str, workload: &str, side: Option<Side>, value: f64, blocks: u
 }
 
 fn run(cells: Vec<CellSummary>) -> Summary {
-    Summary { cells, samples: 0, calibration_ns: None, defects: vec![], incomplete: vec![] }
+    Summary { cells, samples: 0, calibration_ns: None, probe_ns: None, defects: vec![], incomplete: vec![] }
 }
 
 fn everything(_: &Cell) -> bool {

@@ -65,7 +65,19 @@ fn run(cells: u32) -> RunFile {
 
 fn samples(experiment: Experiment, metric: &str, block: u32, n: Option<u32>, values: Vec<u64>) -> Samples {
     let unit = if experiment == Experiment::Footprint { Unit::Bytes } else { Unit::Ns };
-    Samples { cell: 0, block, experiment, metric: metric.into(), n, unit, index: 0, flags: vec![], values }
+    Samples {
+        cell: 0,
+        block,
+        experiment,
+        metric: metric.into(),
+        n,
+        unit,
+        index: 0,
+        flags: vec![],
+        probe_ns: None,
+        every: None,
+        values,
+    }
 }
 
 fn start(metric: &str, block: u32, values: Vec<u64>) -> Record {
@@ -78,7 +90,16 @@ fn histogram(block: u32, n: u32, mode: Mode, latencies: impl IntoIterator<Item =
     let mut bytes = Vec::new();
     V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
     let hdr = base64::engine::general_purpose::STANDARD.encode(bytes);
-    Record::Histogram(record::Histogram { cell: 0, block, n, mode, calls: histogram.len(), elapsed_ns, hdr })
+    Record::Histogram(record::Histogram {
+        cell: 0,
+        block,
+        n,
+        mode,
+        calls: histogram.len(),
+        elapsed_ns,
+        stretches: vec![],
+        hdr,
+    })
 }
 
 fn summarise(run: &RunFile, records: impl IntoIterator<Item = Record>) -> Summary {
@@ -120,6 +141,65 @@ fn cold_starts_by_phase() {
     let Verdict::Flagged { flags } = cell.verdict else { panic!("{:?}", cell.verdict) };
     assert_eq!((flags.len(), flags[0].flag), (1, Flag::Few), "3 blocks are never ok");
     assert!(flags[0].why.starts_with("cold start: 3 blocks"), "{}", flags[0].why);
+}
+
+/// A start between two probes.
+fn probed(block: u32, index: u32, ns: u64, probe_ns: [u64; 2]) -> Record {
+    let samples = samples(Experiment::ColdStart, "total", block, None, vec![ns]);
+    Record::Samples(Samples { index, probe_ns: Some(probe_ns), ..samples })
+}
+
+#[test]
+fn disturbed_starts_are_left_out_and_told() {
+    // Of each block's ten starts the last four lay beside a neighbour, and take twice as long.
+    let start = |block, index| match index {
+        0..6 => probed(block, index, 1000 + u64::from(index), [80_000, 80_000]),
+        _ => probed(block, index, 2000 + u64::from(index), [80_000, 110_000]),
+    };
+    let records = |blocks| (0..blocks).flat_map(move |block| (0..10).map(move |index| start(block, index)));
+    let total = only_cell(records(6)).cold_start.unwrap().total;
+    let contention = total.contention.unwrap();
+    assert_eq!((total.p50.value, total.n, total.max), (1002.5, 36, 1005.0));
+    assert_eq!((contention.undisturbed, contention.selected, contention.all.value), (0.6, true, 1004.5));
+    // With a seventh block that was disturbed throughout it is six blocks that count.
+    let loud = (0..10).map(|index| probed(6, index, 9000, [120_000, 120_000]));
+    let total = only_cell(records(6).chain(loud)).cold_start.unwrap().total;
+    assert_eq!((total.p50.value, total.blocks), (1002.5, 6));
+}
+
+#[test]
+fn without_enough_undisturbed_starts_all_count_and_it_is_told() {
+    let block =
+        |block| (0..10).map(move |index| probed(block, index, 1000, [80_000, if block < 5 { 80_000 } else { 99_000 }]));
+    let total = only_cell((0..10).flat_map(block)).cold_start.unwrap().total;
+    let contention = total.contention.unwrap();
+    assert_eq!((total.blocks, contention.undisturbed, contention.selected), (10, 0.5, false));
+}
+
+#[test]
+fn early_starts_of_long_blocks_are_a_row_of_their_own() {
+    let starts = |block, many| {
+        (1..many).map(move |index| probed(block, index, if index < 10 { 3000 } else { 1000 }, [80_000, 80_000]))
+    };
+    let cell = only_cell((0..6).flat_map(|block| starts(block, 20)));
+    let (early, later) = (cell.early_starts.unwrap().total, cell.cold_start.unwrap().total);
+    assert_eq!((early.p50.value, early.n, later.p50.value, later.n), (3000.0, 54, 1000.0, 60));
+    let short = only_cell((0..6).flat_map(|block| starts(block, 19)));
+    assert!(short.early_starts.is_none() && short.cold_start.unwrap().total.n == 108);
+}
+
+#[test]
+fn the_rate_is_that_of_undisturbed_stretches() {
+    let stretch = |calls, after| record::Stretch { calls, elapsed_ns: 1_000_000, probe_ns: [80_000, after] };
+    let visit = |block| {
+        let Record::Histogram(visit) = histogram(block, 1, Mode::Warm, [100; 5], 4_000_000) else { unreachable!() };
+        let stretches = [vec![stretch(10, 80_000); 3], vec![stretch(2, 120_000)]].concat();
+        Record::Histogram(record::Histogram { stretches, ..visit })
+    };
+    let throughput = only_cell((0..6).map(visit)).throughput.remove(0);
+    assert_eq!(throughput.rate.value, 10_000.0);
+    let contention = throughput.contention.unwrap();
+    assert_eq!((contention.undisturbed, contention.all.value), (0.75, 1_250.0));
 }
 
 #[test]
@@ -438,6 +518,7 @@ fn the_log_of_hdr_histograms_own_tests() {
                 mode: Mode::Warm,
                 calls: 1,
                 elapsed_ns: 1,
+                stretches: Vec::new(),
                 hdr,
             })
         }));

@@ -112,7 +112,7 @@ impl Tested {
             let run =
                 |visit| bed.run(&bed.request(variant, Guest::Native, &echo, b"hello", b"hello", visit)).expect_ok();
             let warm = Some(Series { min_calls: 20, min_ms: 0, max_calls: 20, max_ms: 60_000 });
-            let outcome = run(Visit::ColdStart { starts: 2, warm });
+            let outcome = run(Visit::ColdStart { starts: 2.into(), warm });
             let phase = |name: &str| outcome.values(Experiment::ColdStart, name);
             let parts: &[&str] = match variant {
                 "jailer" => {

@@ -1,7 +1,7 @@
 //! Lines of `samples.jsonl` that several tests look at.
 
 use isobench_core::record::{
-    BlockRecord, Bound, BoundBy, FaultRecord, Histogram, Load, Mode, Policy, Samples, StartMode, Starts,
+    BlockRecord, Bound, BoundBy, FaultRecord, Histogram, Load, Mode, Policy, Samples, StartMode, Starts, Stretch,
 };
 use isobench_core::{Experiment, Fault, FaultKind, Record, SampleFlag, Unit};
 
@@ -16,6 +16,8 @@ pub fn samples(values: Vec<u64>) -> Record {
         unit: Unit::Ns,
         index: 0,
         flags: vec![SampleFlag::FirstInProcess],
+        probe_ns: None,
+        every: None,
         values,
     })
 }
@@ -33,6 +35,8 @@ pub fn lines() -> Vec<Record> {
             unit: Unit::Bytes,
             index: 0,
             flags: Vec::new(),
+            probe_ns: None,
+            every: None,
             values: vec![5_242_880],
         }),
         Record::Histogram(Histogram {
@@ -42,7 +46,21 @@ pub fn lines() -> Vec<Record> {
             mode: Mode::Fresh,
             calls: 40,
             elapsed_ns: 1_000_000,
+            stretches: vec![Stretch { calls: 40, elapsed_ns: 1_000_000, probe_ns: [80_000, 81_000] }],
             hdr: "HISTFA==".into(),
+        }),
+        Record::Samples(Samples {
+            cell: 3,
+            block: 19,
+            experiment: Experiment::WarmCall,
+            metric: "call".into(),
+            n: None,
+            unit: Unit::Ns,
+            index: 100,
+            flags: Vec::new(),
+            probe_ns: Some([80_000, 130_000]),
+            every: Some(25),
+            values: vec![140, 150],
         }),
         Record::Fault(FaultRecord {
             cell: 4,

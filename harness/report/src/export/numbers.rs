@@ -3,6 +3,7 @@
 use isobench_core::record::{Mode, StartMode};
 use isobench_core::words::Experiment;
 use isobench_stats::summary::Flagged;
+use isobench_stats::undisturbed::Contention;
 use isobench_stats::{CellSummary, Estimate, Measure, Metric, Spread, Starts};
 
 /// One number with all that tells it from the others of its cell.
@@ -20,7 +21,7 @@ pub(super) struct Number {
     pub offered: Option<f64>,
     /// `ns`, `bytes`, `calls/s`, `starts/s`, `ratio` or `ppm`.
     pub unit: &'static str,
-    /// `p50` … `p999`, `min`, `max`, `slope`, `fixed`.
+    /// `p50` … `p999`, `min`, `max`, `slope`, `fixed`; `p50_all` of disturbed samples too; `undisturbed`, a share.
     pub statistic: &'static str,
     pub value: f64,
     pub spread: Option<Spread>,
@@ -43,6 +44,7 @@ pub(super) fn numbers(cell: &CellSummary) -> Vec<Number> {
     for (starts, mode) in [
         (&cell.cold_start, None),
         (&cell.first_in_process, Some("first_in_process")),
+        (&cell.early_starts, Some("starts_2_to_10")),
         (&cell.first_after_import, Some("first_after_import")),
     ] {
         all.extend(starts.iter().flat_map(|starts| cold_start(starts, mode)));
@@ -91,7 +93,18 @@ fn times(experiment: Experiment, metric: &str, mode: Option<&'static str>, measu
             blocks: measure.blocks,
         })
     };
-    statistics.into_iter().filter_map(number).collect()
+    let mut all: Vec<Number> = statistics.into_iter().filter_map(number).collect();
+    let of = all.first().cloned();
+    all.extend(of.into_iter().flat_map(|of| contended(&of, measure.contention)));
+    all
+}
+
+/// The median of all samples, and the share of undisturbed ones.
+fn contended(of: &Number, contention: Option<Contention>) -> Vec<Number> {
+    let Some(Contention { undisturbed, all, .. }) = contention else { return Vec::new() };
+    let all_samples = Number { statistic: "p50_all", value: all.value, spread: all.spread, ..of.clone() };
+    let share = Number { unit: "ratio", statistic: "undisturbed", value: undisturbed, spread: None, ..of.clone() };
+    vec![all_samples, share]
 }
 
 fn footprint(cell: &CellSummary) -> Vec<Number> {
@@ -146,6 +159,10 @@ fn throughput(cell: &CellSummary) -> Vec<Number> {
             });
         };
         push("rate", "calls/s", "p50", visit.rate);
+        if let Some(contention) = visit.contention {
+            push("rate", "calls/s", "p50_all", contention.all);
+            push("rate", "ratio", "undisturbed", Estimate::alone(contention.undisturbed, visit.blocks));
+        }
         let latency = &visit.latency;
         let quantiles = [("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99), ("p999", latency.p999)];
         for (statistic, ns) in quantiles.into_iter().chain([("max", Some(latency.max))]) {

@@ -8,8 +8,12 @@ use isobench_core::run::RunFile;
 use isobench_stats::noise::Tally;
 use isobench_stats::quantile::samples_needed;
 use isobench_stats::spread::{INTERVAL_BLOCKS, TRUSTED_BLOCKS, interval_blocks};
+use isobench_stats::undisturbed::Contention;
 use isobench_stats::{CellSummary, Estimate, Measure, Metric, Summary, Throughput, Verdict, metric};
 use maud::{Markup, html};
+
+/// From this share of undisturbed samples on, the figure of all samples is shown on hovering alone.
+const MOSTLY: f64 = 0.9;
 
 /// The rows of the first workload, by rising cold start.
 pub fn headline(table: &Table) -> Markup {
@@ -114,7 +118,28 @@ fn tags(cell: &CellSummary, metric: Metric) -> Markup {
 }
 
 fn median(measure: Option<&Measure>) -> Markup {
-    estimate(Quantity::Time, measure.map(|m| m.p50))
+    match measure {
+        Some(measure) => {
+            html! { td.n { (value(Quantity::Time, measure.p50)) (contended(Quantity::Time, measure.contention)) } }
+        }
+        None => estimate(Quantity::Time, None),
+    }
+}
+
+/// How much was undisturbed, and what all samples say.
+fn contended(quantity: Quantity, contention: Option<Contention>) -> Markup {
+    let Some(contention) = contention else { return html! {} };
+    let share = units::percent(contention.undisturbed);
+    html! {
+        @if contention.selected {
+            small title=(format!("{share} of the samples were undisturbed, and this is their figure; that of all samples is {}", quantity.estimate(contention.all))) {
+                (share) " undisturbed"
+                @if contention.undisturbed < MOSTLY { ", all " (quantity.estimate(contention.all)) }
+            }
+        } @else {
+            small title="too few undisturbed samples for a figure of their own: this is the figure of all samples" { "all samples, " (share) " undisturbed" }
+        }
+    }
 }
 
 /// A p99, or how many samples there were instead of the 100 it needs.
@@ -149,6 +174,8 @@ pub fn all_cells(tables: &[Table]) -> Markup {
             "Every workload and case on every boundary; never averaged over workloads. n counts cold starts, and blocks are the fresh runner processes they came from; disturbed ones, of every experiment, are counted and stay in."
             br;
             "A row marked “first in process” is the first start of each fresh process, before anything in it was warm; one marked “first after import” is the first from a container image that the daemon had just been given. They are part of no other figure."
+            br;
+            "One marked “starts 2 to 10” is of the blocks that made 20 or more: their later starts are the headline. “Undisturbed” is the share of samples around which the contention probe saw no neighbour on the core."
         }
         @for (i, table) in tables.iter().enumerate() {
             details open[i == 0] {
@@ -181,7 +208,7 @@ fn cell_row(row: &Row) -> Markup {
             (warm_call(cell)) (p99(calls))
             (counts(cell.cold_start.as_ref(), &cell.circumstances.all()))
         }
-        @for (first, tag) in [(&cell.first_in_process, "first in process"), (&cell.first_after_import, "first after import")] {
+        @for (first, tag) in [(&cell.first_in_process, "first in process"), (&cell.early_starts, "starts 2 to 10"), (&cell.first_after_import, "first after import")] {
             @if let Some(first) = first {
                 tr.first data-first=(cell.cell) {
                     th { (dot(cell)) (row.name()) } td { (row.guest_on_engine()) } td { span.tag.idle { (tag) } }
@@ -220,7 +247,7 @@ fn warm_call(cell: &CellSummary) -> Markup {
     let [first, last] = halves.map(|half| Quantity::Time.estimate(half));
     html! {
         td.n {
-            (value(Quantity::Time, warm.tail.p50))
+            (value(Quantity::Time, warm.tail.p50)) (contended(Quantity::Time, warm.tail.contention))
             small.halves title="most blocks never settled" { "first half " (first) br; "last half " (last) }
             (tags(cell, Metric::WarmCall))
         }
@@ -314,7 +341,7 @@ fn throughput_row(row: &Row, visit: &Throughput) -> Markup {
             th { (dot(row.cell)) (row.name()) } td { (row.guest_on_engine()) }
             td { (if visit.mode == Mode::Warm { "warm" } else { "fresh" }) }
             td.n { (visit.n) }
-            (estimate(Quantity::Rate, Some(visit.rate)))
+            td.n { (value(Quantity::Rate, visit.rate)) (contended(Quantity::Rate, visit.contention)) }
             (latency(visit.latency.p50)) (latency(visit.latency.p90))
             (latency(visit.latency.p99)) (latency(visit.latency.p999))
             (latency(Some(visit.latency.max)))

@@ -2,77 +2,151 @@
 
 use super::{Case, samples, start_answered};
 use crate::backend::{Deployment, Instance};
-use crate::protocol::{BlockRequest, Series};
+use crate::probe::probe;
+use crate::protocol::{BlockRequest, Series, StartCount};
 use crate::stopwatch::{Deadline, Phases, nanos};
 use isobench_core::{Experiment, Fault, Record, SampleFlag, Unit};
 use std::time::{Duration, Instant};
+
+/// Warm calls between two probes take this long together, or one call: a neighbour comes and goes within milliseconds.
+const STRETCH: Duration = Duration::from_millis(1);
+
+/// Values that are kept of a stretch: of fast calls one in so many, evenly spaced, because tens of thousands a block say
+/// no more and fill the disk.
+const KEPT: u128 = 20;
 
 pub(super) fn visit(
     request: &BlockRequest,
     deployment: &dyn Deployment,
     case: &Case,
-    starts: u32,
+    starts: StartCount,
     warm: Option<Series>,
     experiment: &mut Experiment,
     emit: &mut dyn FnMut(Record),
 ) -> Result<(), Fault> {
     let first = if request.in_process { Some(SampleFlag::FirstInProcess) } else { deployment.first_start() };
     // Where every block asks for one start only, a first that is told apart would leave nothing to tell it from.
-    let starts = starts + u32::from(deployment.first_start().is_some());
+    let starts = StartCount { min: starts.min + u32::from(deployment.first_start().is_some()), ..starts };
     let mut phases = Phases::new();
-    for index in 0..starts {
+    let mut taken = Duration::ZERO;
+    let mut index = 0;
+    loop {
         *experiment = Experiment::ColdStart;
         deployment.make_cold()?;
+        let before = probe();
         let mut instance = start_answered(request, deployment, case, &mut phases)?;
-        let mut put = |metric: &str, ns: u64| {
+        let after = probe();
+        let total = phases.total();
+        taken += Duration::from_nanos(total);
+        let last = starts.is_enough(index + 1, taken);
+        let mut put = |metric: &str, ns: u64, probe_ns: Option<[u64; 2]>| {
             let mut line = samples(request, Experiment::ColdStart, metric, Unit::Ns, index, vec![ns]);
+            line.probe_ns = probe_ns;
             if index == 0 {
                 line.flags.extend(first);
             }
             emit(Record::Samples(line));
         };
-        put("total", phases.total());
+        put("total", total, Some([before, after]));
         for &(phase, ns) in phases.marks() {
-            put(phase, ns);
+            put(phase, ns, None);
         }
-        if let (Some(series), true) = (warm, index + 1 == starts) {
+        if let (Some(series), true) = (warm, last) {
             *experiment = Experiment::WarmCall;
-            let (values, fault) = warm_series(request, instance.as_mut(), case, series);
-            emit(Record::Samples(samples(request, Experiment::WarmCall, "call", Unit::Ns, 0, values)));
-            fault?;
+            Warm::new(request, instance.as_mut(), case, series).measure(emit)?;
         }
         let before = Instant::now();
         instance.stop(Deadline::after(request.target.limits.stop_deadline()))?;
         let ns = nanos(before.elapsed());
         emit(Record::Samples(samples(request, Experiment::ColdStart, "destroy", Unit::Ns, index, vec![ns])));
+        if last {
+            return Ok(());
+        }
+        index += 1;
     }
-    Ok(())
 }
 
-/// Calls until the series is long enough. What was measured before a fault is kept.
-fn warm_series(
-    request: &BlockRequest,
-    instance: &mut dyn Instance,
-    case: &Case,
+/// Warm calls on one instance.
+struct Warm<'a> {
+    request: &'a BlockRequest,
+    instance: &'a mut dyn Instance,
+    case: &'a Case,
     series: Series,
-) -> (Vec<u64>, Result<(), Fault>) {
-    let allowed = request.target.limits.call_deadline(request.target.emulated);
-    let begun = Instant::now();
-    let mut values = Vec::with_capacity(series.max_calls as usize);
-    while values.len() < series.max_calls as usize {
-        let elapsed = begun.elapsed();
-        let enough = values.len() >= series.min_calls as usize && elapsed >= Duration::from_millis(series.min_ms);
-        if enough || elapsed >= Duration::from_millis(series.max_ms) {
-            break;
-        }
-        let deadline = Deadline::after(allowed);
-        let before = Instant::now();
-        let answer = instance.call(&case.input, deadline);
-        let ns = nanos(before.elapsed());
-        match answer.and_then(|answer| case.verify(answer)) {
-            Ok(()) => values.push(ns),
-            Err(fault) => return (values, Err(fault)),
+    latest: Instant,
+    /// Calls made, and values of them kept.
+    calls: u32,
+    kept: u32,
+}
+
+/// The calls between two probes.
+struct Stretch {
+    values: Vec<u64>,
+    /// Calls, kept or not.
+    calls: u32,
+    taken: Duration,
+    /// What ended it early.
+    fault: Result<(), Fault>,
+}
+
+impl<'a> Warm<'a> {
+    fn new(request: &'a BlockRequest, instance: &'a mut dyn Instance, case: &'a Case, series: Series) -> Warm<'a> {
+        let latest = Instant::now() + Duration::from_millis(series.max_ms);
+        Warm { request, instance, case, series, latest, calls: 0, kept: 0 }
+    }
+
+    /// Calls until the series is long enough. What was measured before a fault is kept.
+    fn measure(&mut self, emit: &mut dyn FnMut(Record)) -> Result<(), Fault> {
+        let Series { min_calls, min_ms, max_calls, .. } = self.series;
+        let mut taken = Duration::ZERO;
+        let mut before = probe();
+        // The first calls are all kept: they show how the engine warms up.
+        let (mut most, mut every) = (min_calls, 1);
+        loop {
+            let index = self.calls;
+            let stretch = self.stretch(most, every);
+            let after = probe();
+            taken += stretch.taken;
+            // As many as this one says will fill the next, so that `KEPT` of them are kept.
+            let usual = STRETCH.as_nanos() * u128::from(stretch.calls) / stretch.taken.as_nanos().max(1);
+            if !stretch.values.is_empty() {
+                let mut line = samples(self.request, Experiment::WarmCall, "call", Unit::Ns, index, stretch.values);
+                (line.probe_ns, line.every) = (Some([before, after]), Some(every).filter(|k| *k > 1));
+                emit(Record::Samples(line));
+            }
+            stretch.fault?;
+            let enough = self.calls >= min_calls && taken >= Duration::from_millis(min_ms);
+            if enough || self.kept >= max_calls || Instant::now() >= self.latest {
+                return Ok(());
+            }
+            (most, every) = (u32::MAX, u32::try_from(usual / KEPT).unwrap_or(u32::MAX).max(1));
+            before = after;
         }
     }
-    (values, Ok(()))
+
+    /// Calls for [`STRETCH`], at most `most` of them, and keeps one of `every`.
+    fn stretch(&mut self, most: u32, every: u32) -> Stretch {
+        let allowed = self.request.target.limits.call_deadline(self.request.target.emulated);
+        let mut stretch = Stretch { values: Vec::new(), calls: 0, taken: Duration::ZERO, fault: Ok(()) };
+        while stretch.taken < STRETCH && stretch.calls < most && self.kept < self.series.max_calls {
+            let deadline = Deadline::after(allowed);
+            let before = Instant::now();
+            if before >= self.latest {
+                break;
+            }
+            let answer = self.instance.call(&self.case.input, deadline);
+            let time = before.elapsed();
+            if let Err(fault) = answer.and_then(|answer| self.case.verify(answer)) {
+                stretch.fault = Err(fault);
+                break;
+            }
+            if stretch.calls.is_multiple_of(every) {
+                stretch.values.push(nanos(time));
+                self.kept += 1;
+            }
+            stretch.taken += time;
+            stretch.calls += 1;
+        }
+        self.calls += stretch.calls;
+        stretch
+    }
 }

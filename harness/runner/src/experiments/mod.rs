@@ -13,6 +13,7 @@ mod starts;
 mod throughput;
 
 use crate::backend::{Deployment, Instance};
+use crate::probe::probe;
 use crate::protocol::{BlockRequest, Visit};
 use crate::stopwatch::{Deadline, Phases};
 use isobench_core::record::{FaultRecord, Samples};
@@ -63,9 +64,12 @@ impl<'a> ColdStarts<'a> {
         Ok(ColdStarts { request, deployment, case: Case::read(request)?, phases: Phases::new() })
     }
 
-    /// An instance that has answered correctly once, and the nanoseconds from before `start` to that answer.
+    /// An instance that has answered correctly once, and the nanoseconds from before `start` to that answer; between two
+    /// contention probes, as in a visit.
     pub fn start(&mut self) -> Result<(Box<dyn Instance>, u64), Fault> {
+        probe();
         let instance = start_answered(self.request, self.deployment, &self.case, &mut self.phases)?;
+        probe();
         Ok((instance, self.phases.total()))
     }
 
@@ -135,6 +139,8 @@ fn samples(
         unit,
         index,
         flags: Vec::<SampleFlag>::new(),
+        probe_ns: None,
+        every: None,
         values,
     }
 }

@@ -2,12 +2,13 @@
 
 use super::{Case, start_answered};
 use crate::backend::Deployment;
+use crate::probe::probe;
 use crate::protocol::BlockRequest;
 use crate::stopwatch::{Deadline, Phases, nanos};
 use base64::Engine;
 use hdrhistogram::Histogram as Hdr;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-use isobench_core::record::{HISTOGRAM_CEILING_NS, Histogram, Mode};
+use isobench_core::record::{HISTOGRAM_CEILING_NS, Histogram, Mode, Stretch};
 use isobench_core::{Fault, FaultKind, Record};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -30,11 +31,17 @@ pub(super) fn visit(
     Ok(())
 }
 
+/// A stretch of a single loop between two probes lasts this long, or one call: a neighbour comes and goes within
+/// milliseconds.
+const STRETCH: Duration = Duration::from_millis(2);
+
 /// What one thread saw.
 struct Lane {
     latencies: Hdr<u64>,
     begun: Instant,
     ended: Instant,
+    /// None where others loop at the same time.
+    stretches: Vec<Stretch>,
 }
 
 /// `n` threads, each with one request in flight on an instance of its own.
@@ -52,8 +59,8 @@ fn closed_loop(
             .map(|_| {
                 let (case, barrier) = (case.again(), &barrier);
                 scope.spawn(move || match mode {
-                    Mode::Warm => warm_lane(request, deployment, &case, barrier, duration),
-                    Mode::Fresh => fresh_lane(request, deployment, &case, barrier, duration),
+                    Mode::Warm => warm_lane(request, deployment, &case, barrier, duration, n == 1),
+                    Mode::Fresh => fresh_lane(request, deployment, &case, barrier, duration, n == 1),
                 })
             })
             .collect();
@@ -72,13 +79,20 @@ fn closed_loop(
     }
     let begun = lanes.iter().map(|l| l.begun).min().expect("at least one lane");
     let ended = lanes.iter().map(|l| l.ended).max().expect("at least one lane");
+    // Several loops contend with each other, which is part of what they measure: only one alone has stretches.
+    let stretches: Vec<Stretch> = lanes.into_iter().flat_map(|lane| lane.stretches).collect();
+    let elapsed_ns = match &stretches[..] {
+        [] => nanos(ended - begun),
+        stretches => stretches.iter().map(|stretch| stretch.elapsed_ns).sum(),
+    };
     Ok(Histogram {
         cell: request.cell,
         block: request.block,
         n,
         mode,
         calls: latencies.len(),
-        elapsed_ns: nanos(ended - begun),
+        elapsed_ns,
+        stretches,
         hdr: encoded(&latencies)?,
     })
 }
@@ -89,13 +103,14 @@ fn warm_lane(
     case: &Case,
     barrier: &Barrier,
     duration: Duration,
+    alone: bool,
 ) -> Result<Lane, Fault> {
     let limits = &request.target.limits;
     let started = start_answered(request, deployment, case, &mut Phases::new());
     // Every lane reaches the barrier, also one that failed, or the others would wait for ever.
     barrier.wait();
     let mut instance = started?;
-    let lane = measure(duration, || {
+    let lane = measure(duration, alone, || {
         let deadline = Deadline::after(limits.call_deadline(request.target.emulated));
         let before = Instant::now();
         let answer = instance.call(&case.input, deadline);
@@ -113,11 +128,12 @@ fn fresh_lane(
     case: &Case,
     barrier: &Barrier,
     duration: Duration,
+    alone: bool,
 ) -> Result<Lane, Fault> {
     let mut phases = Phases::new();
     barrier.wait();
     // The latency is that of the answer; `stop` is part of what the loop costs, and so of calls per second.
-    measure(duration, || {
+    measure(duration, alone, || {
         let instance = start_answered(request, deployment, case, &mut phases)?;
         let ns = phases.total();
         instance.stop(Deadline::after(request.target.limits.stop_deadline()))?;
@@ -125,15 +141,25 @@ fn fresh_lane(
     })
 }
 
-/// Repeats `one` until `duration` has passed, at least once.
-fn measure(duration: Duration, mut one: impl FnMut() -> Result<u64, Fault>) -> Result<Lane, Fault> {
+/// Repeats `one` until `duration` has passed, at least once; a loop that is `alone` in stretches between probes.
+fn measure(duration: Duration, alone: bool, mut one: impl FnMut() -> Result<u64, Fault>) -> Result<Lane, Fault> {
     let mut latencies = histogram();
-    let begun = Instant::now();
+    let mut stretches = Vec::new();
+    let mut before = if alone { probe() } else { 0 };
+    let mut stretch_begun = Instant::now();
+    let (begun, mut calls) = (stretch_begun, 0);
     loop {
         latencies.saturating_record(one()?);
+        calls += 1;
         let ended = Instant::now();
-        if ended - begun >= duration {
-            return Ok(Lane { latencies, begun, ended });
+        let over = ended - begun >= duration;
+        if alone && (over || ended - stretch_begun >= STRETCH) {
+            let after = probe();
+            stretches.push(Stretch { calls, elapsed_ns: nanos(ended - stretch_begun), probe_ns: [before, after] });
+            (before, calls, stretch_begun) = (after, 0, Instant::now());
+        }
+        if over {
+            return Ok(Lane { latencies, begun, ended, stretches });
         }
     }
 }

@@ -14,7 +14,10 @@ const KEPT: Duration = Duration::from_millis(6);
 pub fn usual(visit: &Visit, model: Model, emulated: bool) -> Duration {
     let start = start(model, emulated);
     let measuring = match visit {
-        Visit::ColdStart { starts, warm } => start * *starts + Duration::from_millis(warm.map_or(0, |w| w.min_ms)),
+        Visit::ColdStart { starts, warm } => {
+            (start * starts.max).min(start * starts.min + Duration::from_millis(starts.max_ms))
+                + Duration::from_millis(warm.map_or(0, |w| w.min_ms))
+        }
         Visit::Footprint { instances } => (start + KEPT) * instances.iter().copied().max().unwrap_or(0),
         Visit::Throughput { warm, fresh, duration_ms } => {
             let loads = (warm.len() + fresh.len()) as u32;
@@ -58,7 +61,7 @@ mod tests {
     #[test]
     fn what_is_started_more_often_or_more_slowly_takes_longer() {
         let series = Series { min_calls: 100, min_ms: 50, max_calls: 1_000, max_ms: 400 };
-        let cold = |starts| Visit::ColdStart { starts, warm: Some(series) };
+        let cold = |starts: u32| Visit::ColdStart { starts: starts.into(), warm: Some(series) };
         assert_eq!(usual(&cold(1), Model::Null, false), Duration::from_millis(70));
         assert_eq!(usual(&cold(1), Model::Container, false), Duration::from_millis(320));
         assert_eq!(usual(&cold(1), Model::Microvm, true), Duration::from_millis(1_470));

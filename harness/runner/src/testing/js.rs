@@ -125,7 +125,7 @@ impl JsEngine {
               Array.prototype.seen = (Array.prototype.seen ?? 0) + 1;
               return Uint8Array.of(++calls, globalThis.seen, [].seen);
             }";
-        self.answers(counts, &[1, 1, 1], &Visit::ColdStart { starts: 5, warm: None });
+        self.answers(counts, &[1, 1, 1], &Visit::ColdStart { starts: 5.into(), warm: None });
 
         let fresh_buffers = "export function handle() {
               let sum = 0;
@@ -136,7 +136,7 @@ impl JsEngine {
               }
               return Uint8Array.of(sum > 0);
             }";
-        self.answers(fresh_buffers, &[0], &Visit::ColdStart { starts: 20, warm: None });
+        self.answers(fresh_buffers, &[0], &Visit::ColdStart { starts: 20.into(), warm: None });
 
         // Three MiB a call under a limit of 64: some hundred calls would need three hundred.
         let garbage = "export function handle(request) { return new Uint8Array(1 << 20), request.slice(); }";

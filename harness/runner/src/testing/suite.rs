@@ -239,7 +239,7 @@ pub fn a_full_container(bed: &TestBed, variant: &str) {
 /// What one instance was told is not seen by so many after it, nor do two draw the same random numbers.
 pub fn a_canary(bed: &TestBed, backend: &dyn Backend, variant: &str, others: u32) {
     let mut request = telling(bed, variant, "plant a canary", "plant a canary");
-    request.visit = Visit::ColdStart { starts: 1 + others, warm: None };
+    request.visit = Visit::ColdStart { starts: (1 + others).into(), warm: None };
     let outcome = bed.run(&request).expect_ok();
     assert_eq!(outcome.values(Experiment::ColdStart, "total").len(), 1 + others as usize);
     a_seed_of_its_own(backend, &telling(bed, variant, "", ""));

@@ -42,7 +42,7 @@ fn echo(bed: &TestBed) -> BlockRequest {
 fn busy(bed: &TestBed, what: &str) -> BlockRequest {
     let mut block = suite::telling(bed, RUNC, what, what);
     let series = Series { min_calls: 1, min_ms: 3_000, max_calls: 1 << 22, max_ms: 3_000 };
-    block.visit = Visit::ColdStart { starts: 1, warm: Some(series) };
+    block.visit = Visit::ColdStart { starts: 1.into(), warm: Some(series) };
     block.target.limits.call_deadline_ms = 3_000;
     block
 }

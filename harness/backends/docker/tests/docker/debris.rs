@@ -33,7 +33,7 @@ pub fn no_container_in(owner: &Owner) {
 /// A block that is still busy when something is done to it: with warm calls, or with one that does not end.
 fn busy(bed: &TestBed, input: &[u8]) -> BlockRequest {
     let series = Series { min_calls: 1, min_ms: 3_000, max_calls: 1 << 22, max_ms: 3_000 };
-    let mut block = request(bed, input, Visit::ColdStart { starts: 1, warm: Some(series) });
+    let mut block = request(bed, input, Visit::ColdStart { starts: 1.into(), warm: Some(series) });
     // Not for the answers, but for what comes after them.
     block.target.limits.stop_deadline_ms = 5_000;
     block

@@ -92,7 +92,7 @@ fn every_experiment(bed: &TestBed, variant: &str) {
     let input: Vec<u8> = (0..1 << 20).map(|i: u32| (i.wrapping_mul(i) >> 7) as u8).collect();
     let warm = Some(Series { min_calls: 20, min_ms: 0, max_calls: 20, max_ms: 60_000 });
 
-    let visit = Visit::ColdStart { starts: 2, warm };
+    let visit = Visit::ColdStart { starts: 2.into(), warm };
     let outcome = bed.run(&request(bed, variant, Guest::Native, &echo, &input, visit)).expect_ok();
     let phase = |name: &str| outcome.values(Experiment::ColdStart, name);
     assert_eq!(phase("total").len(), 2, "{variant}");

@@ -82,7 +82,7 @@ pub fn every_size(bed: &TestBed, variant: &str, guest: Guest) {
 /// A canary in one instance is not found in the `others` after it.
 pub fn a_canary(bed: &TestBed, variant: &str, others: u32) {
     let mut request = telling(bed, variant, "plant a canary", "plant a canary");
-    request.visit = Visit::ColdStart { starts: 1 + others, warm: None };
+    request.visit = Visit::ColdStart { starts: (1 + others).into(), warm: None };
     let outcome = bed.run(&request).expect_ok();
     assert_eq!(outcome.values(Experiment::ColdStart, "total").len(), 1 + others as usize);
 }
