@@ -158,6 +158,8 @@ pub enum Flag {
     Sequential,
     /// Fewer blocks than say how much blocks differ.
     Few,
+    /// A CPU quota or an affinity mask binds isobench, and does not bind all processes of the row.
+    Unbound,
 }
 
 /// Backend/variant × guest × workload × case: the thing that is measured.

@@ -3,6 +3,7 @@
 use crate::cgroup::Own;
 use crate::processors::OURS;
 use isobench_core::run::Allowance;
+use std::collections::BTreeSet;
 use std::env;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -30,6 +31,13 @@ pub fn describe() -> Allowance {
         processes: limited(libc::RLIMIT_NPROC),
         address_space_bytes: limited(libc::RLIMIT_AS),
     }
+}
+
+/// Whether the CPU quota and the processors that bind this process bind all of `pids` too. Processes that a daemon makes,
+/// and those in cgroups elsewhere, are not bound by what binds isobench.
+pub fn binds(pids: &BTreeSet<u32>) -> bool {
+    let own = Own::find();
+    pids.iter().all(|pid| own.cpu_quota_binds(*pid) && OURS.bind(*pid))
 }
 
 /// Raises the soft limit of open files to the hard one: a coordinator and its runners hold several descriptors for each

@@ -72,6 +72,12 @@ pub trait Prepared: Send + Sync {
         serde_json::Value::Null
     }
 
+    /// Whether the CPU quota and the processors that bind isobench bind all processes of its instances as well. The rows
+    /// are flagged if not.
+    fn is_bound(&self) -> bool {
+        true
+    }
+
     /// All that happens before a request arrives: compile, image, initramfs. Content-addressed in `ctx.cache`, so that
     /// only the first block pays. In-process engines are initialised here at the latest.
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault>;
@@ -124,6 +130,8 @@ pub struct Attribution {
     pub pids: BTreeSet<u32>,
     /// Folders of cgroups (v2, or v1's memory hierarchy).
     pub cgroups: BTreeSet<PathBuf>,
+    /// Why a process that belongs here is not known: then no memory figure is true.
+    pub unknown: Option<String>,
 }
 
 impl Attribution {
@@ -134,13 +142,19 @@ impl Attribution {
 
     /// One process.
     pub fn process(pid: u32) -> Attribution {
-        Attribution { pids: [pid].into(), cgroups: BTreeSet::new() }
+        Attribution { pids: [pid].into(), ..Attribution::default() }
+    }
+
+    /// A process that is not known, and why.
+    pub fn unknown(why: String) -> Attribution {
+        Attribution { unknown: Some(why), ..Attribution::default() }
     }
 
     /// Adds what `other` names.
     pub fn unite(&mut self, other: Attribution) {
         self.pids.extend(other.pids);
         self.cgroups.extend(other.cgroups);
+        self.unknown = self.unknown.take().or(other.unknown);
     }
 
     /// Without the processes whose memory only root may read; what is gone stays in, to be noticed as a fault.

@@ -127,6 +127,11 @@ pub fn has_v2() -> bool {
     hierarchies().iter().any(|h| h.v2)
 }
 
+/// Whether `controller` is in a hierarchy of version 1.
+pub fn is_in_v1(controller: &str) -> bool {
+    hierarchies().iter().any(|h| h.has(controller))
+}
+
 /// Whether a limit of memory with swap can be set: not if the kernel does not count swap.
 pub fn counts_swap() -> bool {
     swap_is_counted(&hierarchies(), &fs::read_to_string("/proc/cmdline").unwrap_or_default())

@@ -114,9 +114,9 @@ impl Runner {
     pub fn own(&self, ctx: &RunContext) -> Result<Owner, Fault> {
         let (mut process, stdin) = Process::spawn(&self.program, &self.env, "own", &ctx.state, ctx)?;
         let fault = match process.line::<Owned>(Instant::now() + PREPARE_DEADLINE) {
-            Ok(Some(Owned::Prepared { record, took_ns })) => {
+            Ok(Some(Owned::Prepared { record, took_ns, bound })) => {
                 let (runner, ctx) = (self.clone(), ctx.clone());
-                return Ok(Owner { record, took_ns, stdin: Some(stdin), process: Some(process), runner, ctx });
+                return Ok(Owner { record, took_ns, bound, stdin: Some(stdin), process: Some(process), runner, ctx });
             }
             Ok(Some(Owned::Failed(fault))) => return Err(fault),
             Ok(None) => process.died("prepare"),
@@ -201,6 +201,8 @@ pub struct Owner {
     pub record: serde_json::Value,
     /// How long `prepare` took.
     pub took_ns: u64,
+    /// Whether isobench's CPU quota and processors bind the instances as well.
+    pub bound: bool,
     stdin: Option<ChildStdin>,
     /// `None` once it has been dropped.
     process: Option<Process>,

@@ -5,7 +5,8 @@ mod ids;
 pub use ids::Ids;
 
 use crate::backend::{Attribution, Cleaned, Deployment, Prepared, RunContext, Target};
-use crate::{cgroup, owner};
+use crate::cgroup::Own;
+use crate::{cgroup, owner, reap};
 use isobench_core::{Fault, FaultKind, Limits};
 use std::fs;
 use std::path::Path;
@@ -100,11 +101,18 @@ pub struct NoDaemon {
     pub deploy: Deploy,
     /// Takes down the containers of processes that are gone.
     pub reap: fn() -> Cleaned,
+    /// Whether a container has a cgroup of its own in version 1's hierarchy for the CPU too, if there is one.
+    pub cpu_cgroup: bool,
 }
 
 impl Prepared for NoDaemon {
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
         (self.deploy)(ctx, target)
+    }
+
+    /// Their trees of cgroups are at the top of the hierarchies, so the quota of isobench's own cgroup does not reach them.
+    fn is_bound(&self) -> bool {
+        Own::find().cpu_quota_milli().is_none() || (!self.cpu_cgroup && cgroup::is_in_v1("cpu"))
     }
 }
 
@@ -116,7 +124,30 @@ impl Drop for NoDaemon {
 
 /// The processes in a container's cgroup, and its memory.
 pub fn attribution(cgroup: &str) -> Attribution {
-    Attribution { pids: cgroup::members(cgroup), cgroups: cgroup::memory_folder(cgroup).into_iter().collect() }
+    let (pids, cgroups) = (cgroup::members(cgroup), cgroup::memory_folder(cgroup).into_iter().collect());
+    Attribution { pids, cgroups, ..Attribution::default() }
+}
+
+/// Whether the process `pid`, a number that a daemon tells, is of the container `id`. A daemon may be in another PID
+/// namespace, where its numbers mean other processes than here. So the container's id, which no other has, must be in the
+/// path of the process's cgroup, in its command line, or in that of its parent (a shim).
+pub fn is_of(pid: u32, id: &str) -> bool {
+    let names = |pid: u32, file: &str| {
+        let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        text.windows(id.len().max(1)).any(|part| part == id.as_bytes())
+    };
+    names(pid, "cgroup") || names(pid, "cmdline") || reap::parent(pid).is_some_and(|shim| names(shim, "cmdline"))
+}
+
+/// The processes of the container `id`, by `members`, if the process `pid` that its daemon tells is [of it](is_of).
+pub fn proven(pid: u32, id: &str, members: impl FnOnce() -> Attribution) -> Attribution {
+    if is_of(pid, id) {
+        return members();
+    }
+    Attribution::unknown(format!(
+        "the daemon says that container {id} is process {pid}, but nothing of that process here names the container: the \
+         daemon is in another PID namespace, so the container's memory cannot be read; run isobench in the daemon's"
+    ))
 }
 
 /// The fault of a container in whose cgroup the kernel has killed for want of memory.
@@ -129,4 +160,36 @@ pub fn at_its_limit() -> Fault {
     let message = "the kernel killed the container at its memory limit; memory_mib in the workload's [limits] can \
                    allow more";
     Fault::new(FaultKind::OutOfMemory, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory;
+    use std::process::{Command, Stdio};
+
+    const ID: &str = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+
+    #[test]
+    fn the_memory_of_another_process_is_never_that_of_a_container() {
+        let me = std::process::id();
+        let unknown = proven(me, ID, Attribution::this_process);
+        assert!(unknown.pids.is_empty());
+        let mut all = Attribution::this_process();
+        all.unite(unknown);
+        let fault = memory::read(&all).unwrap_err();
+        assert!(fault.message.contains(&format!("{ID} is process {me}")), "{fault}");
+        assert!(fault.message.contains("another PID namespace"), "{fault}");
+    }
+
+    #[test]
+    fn a_process_that_names_its_container_is_that_of_the_container() {
+        let mut shim = Command::new("sh");
+        shim.args(["-c", "cat; exit", ID]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut shim = shim.spawn().unwrap();
+        let found = proven(shim.id(), ID, || Attribution::process(shim.id()));
+        assert_eq!(found, Attribution::process(shim.id()));
+        drop(shim.stdin.take());
+        shim.wait().unwrap();
+    }
 }

@@ -125,7 +125,13 @@ impl Fleet {
                     }
                     None
                 }
-                Some(Ok(owner)) => Some(owner),
+                Some(Ok(owner)) => {
+                    if !owner.bound {
+                        let own = cells.iter_mut().filter(|c| c.cell.backend == runner.description.backend);
+                        own.for_each(|cell| cell.flags.push(Flag::Unbound));
+                    }
+                    Some(owner)
+                }
                 None => None,
             };
             mustered.entries.push(BackendEntry {

@@ -26,7 +26,13 @@ pub struct Reading {
 
 /// Reads every yardstick for what is attributed. A process that cannot be read is a fault, as is one without a figure:
 /// its memory would silently be zero. So is a cgroup that no process is in: an instance that lives was moved out of it.
+///
+/// # Errors
+/// Returns an error if a process or cgroup has no figure, or if a process that belongs there is not known.
 pub fn read(attribution: &Attribution) -> Result<Reading, Fault> {
+    if let Some(why) = &attribution.unknown {
+        return Err(Fault::backend(why.clone()));
+    }
     let mut reading = Reading::default();
     for pid in &attribution.pids {
         let path = format!("/proc/{pid}/smaps_rollup");

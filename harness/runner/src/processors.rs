@@ -46,6 +46,16 @@ impl Processors {
         (!self.are_all() && !self.allowed.is_empty()).then(|| self.list())
     }
 
+    /// Whether the process `pid` may run on no others. False if that cannot be seen.
+    pub fn bind(&self, pid: u32) -> bool {
+        self.are_all() || text(format!("/proc/{pid}/status")).is_some_and(|status| self.hold(&status))
+    }
+
+    fn hold(&self, status: &str) -> bool {
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        allowed.is_some_and(|list| parse(list).is_subset(&self.allowed))
+    }
+
     /// Processor time so far, in clock ticks over all of them: `(stolen by the hypervisor, all)`.
     pub fn steal_ticks(&self) -> Option<(u64, u64)> {
         steal_ticks(&text("/proc/stat")?, &self.allowed)
@@ -188,6 +198,8 @@ mod tests {
         assert_eq!(parse("0-1,3").into_iter().collect::<Vec<_>>(), [0, 1, 3]);
         let part = Processors { allowed: parse("1"), online: parse("0-1") };
         assert_eq!((part.count(), part.are_all(), part.restriction().as_deref()), (1, false, Some("1")));
+        let status = |list: &str| format!("Name:\tx\nCpus_allowed_list:\t{list}\n");
+        assert!(part.hold(&status("1")) && !part.hold(&status("0-1")) && !part.hold(""));
         let all = Processors { allowed: parse("0-7"), online: parse("0-1") };
         assert_eq!((all.are_all(), all.restriction()), (true, None));
     }

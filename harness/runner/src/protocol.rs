@@ -190,6 +190,8 @@ pub enum Owned {
         record: serde_json::Value,
         /// How long it took.
         took_ns: u64,
+        /// [`Prepared::is_bound`](crate::Prepared::is_bound).
+        bound: bool,
     },
     /// It failed: every cell of the backend becomes an error row.
     Failed(Fault),

@@ -79,7 +79,8 @@ fn own(backend: &dyn Backend, out: &mut File) -> Result<()> {
     match backend.prepare(&ctx) {
         Err(fault) => answer(out, &Owned::Failed(fault)),
         Ok(prepared) => {
-            answer(out, &Owned::Prepared { record: prepared.record(), took_ns: nanos(begun.elapsed()) })?;
+            let (record, took_ns, bound) = (prepared.record(), nanos(begun.elapsed()), prepared.is_bound());
+            answer(out, &Owned::Prepared { record, took_ns, bound })?;
             // Until end of file, whatever is said meanwhile.
             io::stdin().lock().read_to_end(&mut Vec::new()).context("waiting for the end of the run")?;
             drop(prepared);

@@ -26,6 +26,11 @@ pub(crate) fn of(context: &Context, cell: &CellSummary) -> Vec<Flagged> {
         }
     }
     flags.extend(unstable(cell).or_else(|| by_run(Flag::Unstable)));
+    if known(Flag::Unbound) {
+        let why = "isobench's CPU quota or processors do not bind all processes of this row, because a daemon made them or \
+                   they are in cgroups elsewhere: it had more of the machine than other rows";
+        flags.push(whole(Flag::Unbound, why));
+    }
     flags.extend(few(cell));
     if context.order == Order::Sequential || known(Flag::Sequential) {
         flags.push(whole(Flag::Sequential, "blocks ran one cell after another: drift may favour a cell"));

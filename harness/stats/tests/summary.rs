@@ -203,6 +203,16 @@ fn the_rate_is_that_of_undisturbed_stretches() {
 }
 
 #[test]
+fn a_row_that_escapes_the_limits_of_isobench_says_so() {
+    let mut run = run(1);
+    run.cells[0].flags.push(Flag::Unbound);
+    let cell = summarise(&run, (0..4).map(|block| start("total", block, vec![70]))).cells.remove(0);
+    let [unbound] = cell.flags() else { panic!("{:?}", cell.verdict) };
+    assert_eq!(unbound.flag, Flag::Unbound);
+    assert!(unbound.why.contains("CPU quota"), "{}", unbound.why);
+}
+
+#[test]
 fn first_starts_are_a_row_of_their_own_and_warm_ups_none() {
     let flagged = |flag, value| {
         let samples = samples(Experiment::ColdStart, "total", 0, None, vec![value]);

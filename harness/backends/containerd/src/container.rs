@@ -8,6 +8,7 @@ use crate::messages::{
 };
 use crate::spec::{AGENT, of_one};
 use isobench_core::{Fault, FaultKind};
+use isobench_runner::containers;
 use isobench_runner::spawned::{LastWords, death, status_of_shell};
 use isobench_runner::{Attribution, Deadline, Phases, cgroup, owner, reap};
 use serde_json::Value;
@@ -121,11 +122,13 @@ impl Container {
 
     /// Its processes, and the shim that is the parent of the first; its cgroup.
     pub fn attribution(&self) -> Attribution {
-        let mut pids = cgroup::members(&self.cgroup);
-        pids.insert(self.init);
-        pids.extend(shim_of(self.init));
-        let cgroups = cgroup::memory_folder(&self.cgroup).into_iter().collect();
-        Attribution { pids, cgroups }.readable()
+        let members = || {
+            let mut all = containers::attribution(&self.cgroup);
+            all.pids.insert(self.init);
+            all.pids.extend(shim_of(self.init));
+            all.readable()
+        };
+        containers::proven(self.init, &self.id, members)
     }
 
     /// Kills and removes it, and waits until it is gone.

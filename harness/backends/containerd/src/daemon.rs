@@ -9,6 +9,7 @@ use crate::variant::Variant;
 use crate::{private, reap};
 use isobench_core::{Fault, Guest, Limits};
 use isobench_oci::runtime::Runtime;
+use isobench_runner::allowance;
 use isobench_runner::chosen::Listener;
 use isobench_runner::daemon::Daemon;
 use isobench_runner::{Deadline, Deployment, Phases, RunContext, Target, owner};
@@ -79,6 +80,8 @@ pub struct Chosen {
     pub client: Client,
     version: String,
     note: String,
+    /// Whether isobench's CPU quota and processors bind the daemon and its containers as well.
+    pub bound: bool,
     private: Option<Daemon>,
 }
 
@@ -122,10 +125,10 @@ impl Chosen {
         let shared = Shared { socket, private: private.is_some(), owner: owner::me(), pid };
         let client = shared.client();
         let version = version(&client)?;
-        let chosen = Chosen { shared, client, version, note, private };
+        let mut chosen = Chosen { shared, client, version, note, bound: true, private };
         let lease = CreateLease { id: chosen.client.lease().into() };
         unless(Code::AlreadyExists, chosen.client.call(lease, Deadline::after(ANSWER_DEADLINE)))?;
-        chosen.prove(ctx, Variant::ALL[0])?;
+        chosen.bound = chosen.prove(ctx, Variant::ALL[0])?;
         Ok(chosen)
     }
 
@@ -149,8 +152,9 @@ impl Chosen {
         others.filter_map(|v| Some((v.name.to_string(), self.prove(ctx, v).err()?.message))).collect()
     }
 
-    /// One container through the whole of what a cell does, its agent being this very program.
-    fn prove(&self, ctx: &RunContext, variant: Variant) -> Result<(), Fault> {
+    /// One container through the whole of what a cell does, its agent being this very program. Returns whether isobench's
+    /// CPU quota and processors bind its processes and the daemon's.
+    fn prove(&self, ctx: &RunContext, variant: Variant) -> Result<bool, Fault> {
         let program = ctx.programs.join("isobench-runner-containerd");
         let name = format!("{REPOSITORY}{}:probe", self.shared.owner);
         fs::create_dir_all(&ctx.state).map_err(|e| Fault::backend(format!("{}: {e}", ctx.state.display())))?;
@@ -172,11 +176,13 @@ impl Chosen {
         let deployed = Deployed::new(self.client.clone(), &self.shared, image, &args, ctx, &target)?;
         let mut instance = deployed.start(&mut Phases::new(), deadline)?;
         let answer = instance.call(b"?", deadline)?;
+        let mut all = deployed.footprint();
+        all.unite(instance.footprint());
         instance.stop(deadline)?;
         if answer != b"?" {
             return Err(Fault::backend("the probe container answered wrongly"));
         }
-        Ok(())
+        Ok(allowance::binds(&all.pids))
     }
 
     /// What a reader should know.

@@ -108,6 +108,10 @@ impl Prepared for Held {
         self.0.shared.record()
     }
 
+    fn is_bound(&self) -> bool {
+        self.0.bound
+    }
+
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
         Ok(Box::new(deploy(&self.0.shared, ctx, target)?))
     }

@@ -6,7 +6,7 @@ use bollard::Docker;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use isobench_core::{Fault, FaultKind, Limits};
-use isobench_runner::containers::{PIDS, memory_limit};
+use isobench_runner::containers::{self, PIDS, memory_limit};
 use isobench_runner::processors::OURS;
 use isobench_runner::{Attribution, Deadline, cgroup, owner, reap};
 use std::collections::HashMap;
@@ -150,13 +150,16 @@ impl Container {
         if init == 0 && state.running == Some(false) {
             return Attribution::default();
         }
-        let mut attribution = Attribution::process(init);
-        attribution.pids.extend(reap::parent(init));
-        if let Some((folder, pids)) = cgroup::of_process(init) {
-            attribution.pids.extend(pids);
-            attribution.cgroups.insert(folder);
-        }
-        attribution.readable()
+        let members = || {
+            let mut attribution = Attribution::process(init);
+            attribution.pids.extend(reap::parent(init));
+            if let Some((folder, pids)) = cgroup::of_process(init) {
+                attribution.pids.extend(pids);
+                attribution.cgroups.insert(folder);
+            }
+            attribution.readable()
+        };
+        containers::proven(init, &self.id, members)
     }
 
     /// What the daemon knows of its state.

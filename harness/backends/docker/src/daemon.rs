@@ -9,6 +9,7 @@ use crate::variant::{RUNC, Variant};
 use crate::{cause, image, reap};
 use bollard::Docker;
 use isobench_core::{Fault, Guest, Limits};
+use isobench_runner::allowance;
 use isobench_runner::chosen::Listener;
 use isobench_runner::owner;
 use isobench_runner::reap::with_cookie;
@@ -59,6 +60,8 @@ pub struct Chosen {
     pub docker: Docker,
     facts: Facts,
     note: String,
+    /// Whether isobench's CPU quota and processors bind the daemon and its containers as well.
+    pub bound: bool,
     private: Option<PrivateDaemon>,
 }
 
@@ -107,8 +110,8 @@ fn system(ctx: &RunContext, socket: &Path) -> Result<Chosen, Fault> {
     let facts = Facts::ask(&docker)?;
     let shared = Shared { socket: socket.into(), private: false, owner: owner::me(), pids: daemons() };
     let note = format!("the daemon at {} is used", socket.display());
-    let chosen = Chosen { shared, docker, facts, note, private: None };
-    chosen.prove(ctx, Variant::ALL[0]).map_err(|fault| {
+    let mut chosen = Chosen { shared, docker, facts, note, bound: true, private: None };
+    chosen.bound = chosen.prove(ctx, Variant::ALL[0]).map_err(|fault| {
         let cause = cause::of(&fault.message, &chosen.facts.security, &ctx.state);
         fault.context(format!("a container of it could not start, or not connect back ({cause})"))
     })?;
@@ -119,8 +122,8 @@ fn private(ctx: &RunContext) -> Result<Chosen, Fault> {
     let (daemon, docker) = PrivateDaemon::start(ctx)?;
     let facts = Facts::ask(&docker)?;
     let shared = Shared { socket: daemon.socket(), private: true, owner: owner::me(), pids: daemon.pids() };
-    let chosen = Chosen { shared, docker, facts, note: String::new(), private: Some(daemon) };
-    chosen.prove(ctx, Variant::ALL[0])?;
+    let mut chosen = Chosen { shared, docker, facts, note: String::new(), bound: true, private: Some(daemon) };
+    chosen.bound = chosen.prove(ctx, Variant::ALL[0])?;
     Ok(chosen)
 }
 
@@ -186,8 +189,9 @@ impl Chosen {
         if proved { None } else { self.prove(ctx, variant).err().map(|fault| fault.message) }
     }
 
-    /// One container through the whole of what a cell does, its agent being this very program.
-    fn prove(&self, ctx: &RunContext, variant: Variant) -> Result<(), Fault> {
+    /// One container through the whole of what a cell does, its agent being this very program. Returns whether isobench's
+    /// CPU quota and processors bind its processes and the daemon's.
+    fn prove(&self, ctx: &RunContext, variant: Variant) -> Result<bool, Fault> {
         let program = ctx.programs.join("isobench-runner-docker");
         let image = format!("{}{}:probe", image::REPOSITORY, self.shared.owner);
         let deadline = Deadline::after(PROBE_DEADLINE);
@@ -207,11 +211,13 @@ impl Chosen {
         let deployed = Deployed::new(self.docker.clone(), &self.shared, Image::Shared(image), args, ctx, &target)?;
         let mut instance = deployed.start(&mut Phases::new(), deadline)?;
         let answer = instance.call(b"?", deadline)?;
+        let mut all = deployed.footprint();
+        all.unite(instance.footprint());
         instance.stop(deadline)?;
         if answer != b"?" {
             return Err(Fault::backend("the probe container answered wrongly"));
         }
-        Ok(())
+        Ok(allowance::binds(&all.pids))
     }
 
     /// What a reader should know.

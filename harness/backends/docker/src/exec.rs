@@ -7,6 +7,7 @@ use bollard::exec::StartExecOptions;
 use bollard::models::{ContainerState, ExecConfig, ExecInspectResponse};
 use isobench_core::{Fault, FaultKind, Limits};
 use isobench_runner::channel::{Channel, Listener};
+use isobench_runner::containers;
 use isobench_runner::{Attribution, Deadline, Instance, Phases, reap};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ const GONE_CHECK: Duration = Duration::from_millis(1);
 pub struct Executed {
     docker: Docker,
     id: String,
+    /// The id of the container.
+    container: String,
     channel: Channel,
     stopped: bool,
 }
@@ -29,6 +32,7 @@ pub struct Executed {
 struct Record<'a> {
     docker: &'a Docker,
     id: &'a str,
+    container: &'a str,
 }
 
 impl Record<'_> {
@@ -50,7 +54,13 @@ impl Record<'_> {
     fn kill(&self, deadline: Deadline) -> Result<(), Fault> {
         let Some(pid) = self.pid() else { return Ok(()) };
         let Some(started) = reap::start_time(pid) else { return Ok(()) };
-        // SAFETY: a signal to a process that the daemon executed for us and that still runs.
+        if !containers::is_of(pid, self.container) {
+            let what = format!("process {pid} that the daemon executed in container {}", self.container);
+            return Err(Fault::backend(format!(
+                "{what} is not to be seen here: the daemon is in another PID namespace"
+            )));
+        }
+        // SAFETY: a signal to a process that the daemon executed for us, proven by its container, and that still runs.
         unsafe { libc::kill(pid as i32, libc::SIGKILL) };
         while reap::start_time(pid) == Some(started) {
             if deadline.passed() {
@@ -77,7 +87,7 @@ impl Executed {
         let id = within(deadline, "exec create", docker.create_exec(container.id(), config))?.id;
         phases.end("create.api");
         let detach = StartExecOptions { detach: true, ..Default::default() };
-        let record = Record { docker, id: &id };
+        let record = Record { docker, id: &id, container: container.id() };
         within(deadline, "exec start", docker.start_exec(&id, Some(detach)))?;
         phases.end("create.start");
         let mut asked = Instant::now();
@@ -94,7 +104,9 @@ impl Executed {
             Ok(channel)
         };
         match connect() {
-            Ok(channel) => Ok(Executed { docker: docker.clone(), id, channel, stopped: false }),
+            Ok(channel) => {
+                Ok(Executed { docker: docker.clone(), id, container: container.id().into(), channel, stopped: false })
+            }
             Err(fault) => {
                 let _ = record.kill(Deadline::after(ANSWER_DEADLINE));
                 Err(fault)
@@ -103,7 +115,7 @@ impl Executed {
     }
 
     fn record(&self) -> Record<'_> {
-        Record { docker: &self.docker, id: &self.id }
+        Record { docker: &self.docker, id: &self.id, container: &self.container }
     }
 
     /// What lies behind a closed channel.
@@ -144,7 +156,8 @@ impl Instance for Executed {
 
     /// Its own process; the container is everyone's.
     fn footprint(&self) -> Attribution {
-        self.record().pid().map(Attribution::process).unwrap_or_default().readable()
+        let Some(pid) = self.record().pid() else { return Attribution::default() };
+        containers::proven(pid, &self.container, || Attribution::process(pid).readable())
     }
 
     fn stop(mut self: Box<Self>, deadline: Deadline) -> Result<(), Fault> {

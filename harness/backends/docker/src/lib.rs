@@ -110,6 +110,10 @@ impl Prepared for Held {
         self.0.shared.record()
     }
 
+    fn is_bound(&self) -> bool {
+        self.0.bound
+    }
+
     fn deploy(&self, ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
         deploy(&self.0.docker, &self.0.shared, ctx, target)
     }

@@ -114,7 +114,7 @@ fn reap() -> Cleaned {
 }
 
 /// Nothing is shared that would have to be prepared.
-const NOTHING: NoDaemon = NoDaemon { deploy, reap };
+const NOTHING: NoDaemon = NoDaemon { deploy, reap, cpu_cgroup: false };
 
 fn deploy(ctx: &RunContext, target: &Target) -> Result<Box<dyn Deployment>, Fault> {
     let origin = Origin::new(ctx, target)?;

@@ -23,6 +23,21 @@ impl Own {
         Own::of(&hierarchies(), &text)
     }
 
+    /// Whether the CPU quotas of these cgroups bind the process `pid` as well: it is in each cgroup that has one. False
+    /// if that cannot be seen.
+    pub fn cpu_quota_binds(&self, pid: u32) -> bool {
+        let memberships = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        self.quota_binds(&hierarchies(), &memberships)
+    }
+
+    fn quota_binds(&self, hierarchies: &[Hierarchy], memberships: &str) -> bool {
+        let mut limited = self.cpu.iter().filter(|folder| quota_milli(folder).is_some());
+        // A path like `/../other` is beside or above what this cgroup namespace shows.
+        let seen = !memberships.contains(":/..");
+        let others = path(hierarchies, memberships, "cpu").filter(|_| seen).unwrap_or_default();
+        limited.all(|folder| others.contains(folder))
+    }
+
     /// `memberships` has the lines of `/proc/PID/cgroup`.
     fn of(hierarchies: &[Hierarchy], memberships: &str) -> Own {
         let up = |controller: &str| path(hierarchies, memberships, controller).unwrap_or_default();
@@ -185,6 +200,24 @@ mod tests {
         let own = Own::of(&mounts, "4:memory:/b\n3:cpu,cpuacct:/a\n0::/elsewhere\n");
         assert_eq!((own.cpu_quota_milli(), own.throttled()), (Some(500), Some(Duration::from_millis(7))));
         assert_eq!((own.memory_limit(), own.memory_left(), own.pids_limit()), (None, None, None));
+    }
+
+    #[test]
+    fn a_quota_binds_the_processes_below_its_cgroup() {
+        let dir = tree(&[("job/cpu.max", "50000 100000\n"), ("job/run/cpu.max", "max 100000\n")]);
+        let mounts = parse(&format!("35 24 0:30 / {} rw - cgroup2 cgroup2 rw\n", dir.path().display()));
+        let own = Own::of(&mounts, "0::/job/run\n");
+        for (member, bound) in [
+            ("0::/job/other\n", true),
+            ("0::/docker/ab\n", false),
+            ("0::/\n", false),
+            ("0::/../job\n", false),
+            ("", false),
+        ] {
+            assert_eq!(own.quota_binds(&mounts, member), bound, "{member}");
+        }
+        let free = Own::of(&mounts, "0::/elsewhere\n");
+        assert!(free.quota_binds(&mounts, "0::/docker/ab\n"), "no quota is in force");
     }
 
     #[test]
