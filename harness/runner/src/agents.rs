@@ -2,17 +2,13 @@
 //! the one with the other.
 
 use crate::backend::{RunContext, Target};
-use crate::client::INTERRUPTED;
+use crate::helper::Helper;
 use crate::part::Part;
-use crate::reap::{self, COOKIE};
 use crate::sealed;
-use crate::stopwatch::Deadline;
 use isobench_core::{Fault, FaultKind, Guest, sha256_hex};
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::Ordering;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Longest wait for an agent to prepare a guest: Cranelift compiles a large module in seconds, a debug build ten times
@@ -150,7 +146,7 @@ pub fn output_of(command: &mut Command, allowed: Duration) -> Result<String, Str
     let failed = |e: std::io::Error| format!("{name}: {e}");
     let (said, log) = (tempfile::tempfile().map_err(failed)?, tempfile::tempfile().map_err(failed)?);
     command.stdin(Stdio::null()).stdout(said.try_clone().map_err(failed)?).stderr(log.try_clone().map_err(failed)?);
-    let status = wait(&mut spawn(command).map_err(failed)?, &name, allowed)?;
+    let status = Helper::spawn(command).map_err(failed)?.wait(allowed)?;
     if status.success() {
         return read_back(said).map_err(failed);
     }
@@ -172,47 +168,11 @@ pub fn text_of(command: &mut Command, allowed: Duration) -> Result<String, Strin
     let failed = |e: std::io::Error| format!("{name}: {e}");
     let said = tempfile::tempfile().map_err(failed)?;
     command.stdin(Stdio::null()).stdout(said.try_clone().map_err(failed)?).stderr(Stdio::null());
-    let status = wait(&mut spawn(command).map_err(failed)?, &name, allowed)?;
+    let status = Helper::spawn(command).map_err(failed)?.wait(allowed)?;
     if !status.success() {
         return Err(format!("{name}: {status}"));
     }
     Ok(read_back(said).map_err(failed)?.trim().into())
-}
-
-/// Starts a helper program so that it ends with the run: in a process group of its own, which [`wait`] kills, and with
-/// the run's cookie, by which `isobench clean` finds it after a `kill -9` of this process.
-///
-/// # Errors
-/// Returns the system's error if the program cannot be started.
-pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
-    if let Some(cookie) = reap::run_cookie() {
-        // Compilers that are killed leave their temporary files: there they go with the run.
-        let temporary = cookie.join("tmp");
-        std::fs::create_dir_all(&temporary)?;
-        command.env(COOKIE, cookie).env("TMPDIR", temporary);
-    }
-    command.process_group(0).spawn()
-}
-
-/// Waits for the end of a program that [`spawn`] started; kills its process group if the end does not come in time or
-/// the run is interrupted. The error names it.
-pub fn wait(child: &mut Child, name: &str, allowed: Duration) -> Result<ExitStatus, String> {
-    let deadline = Deadline::after(allowed);
-    loop {
-        if INTERRUPTED.load(Ordering::Relaxed) {
-            reap::kill_group(child);
-            return Err(format!("{name}: interrupted"));
-        }
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Ok(None) if deadline.passed() => {
-                reap::kill_group(child);
-                return Err(format!("{name}: not done after {} s", allowed.as_secs()));
-            }
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Err(e) => return Err(format!("{name}: {e}")),
-        }
-    }
 }
 
 fn read_back(mut log: fs::File) -> std::io::Result<String> {

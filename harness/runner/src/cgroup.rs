@@ -36,6 +36,11 @@ pub struct Around(String);
 impl Around {
     /// Moves a process that has no children yet into a cgroup of its own. `None` if this machine has no hierarchy
     /// without controllers for that (only hybrid ones have: version 2 beside version 1), or permits it not.
+    ///
+    /// With version 2 alone, a cgroup at the top would take the runner out of isobench's own limits, and one below isobench's
+    /// own would keep a service manager or container from handing controllers down there (no processes beside children). There,
+    /// the end of a block kills what its runner has adopted ([`crate::reap::kill_children`]); only after a `kill -9` of the
+    /// runner, a process that has cleared its environment and lost its parent is not found.
     pub fn process(pid: u32) -> Option<Around> {
         let hierarchies = hierarchies();
         let unified = hierarchies.iter().find(|h| h.v2)?;

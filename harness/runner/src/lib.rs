@@ -26,6 +26,7 @@ pub mod daemon;
 pub mod experiments;
 mod fleet;
 pub mod guests;
+pub mod helper;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod machine;

@@ -2,9 +2,9 @@
 //! hand-written loop, both in one process and in turn or each in a process of its own. Programs named
 //! `isobench-by-hand-<backend>` serve this; `cargo bench --bench overhead` and `--bench best` ask them.
 
-use crate::agents;
 use crate::backend::{Attribution, Backend};
 use crate::experiments::ColdStarts;
+use crate::helper::Helper;
 use crate::memory;
 use crate::protocol::BlockRequest;
 use crate::reap;
@@ -297,10 +297,10 @@ pub fn ask(program: &Path, request: &OverheadRequest) -> anyhow::Result<Overhead
 pub fn ask_program(command: &mut Command, input: &[u8]) -> anyhow::Result<Vec<u8>> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut written = tempfile::tempfile()?;
-    let spawned = agents::spawn(command.stdin(Stdio::piped()).stdout(written.try_clone()?));
-    let mut child = spawned.with_context(|| name.clone())?;
-    child.stdin.take().context("piped")?.write_all(input)?;
-    let status = agents::wait(&mut child, &name, DEADLINE).map_err(anyhow::Error::msg)?;
+    let spawned = Helper::spawn(command.stdin(Stdio::piped()).stdout(written.try_clone()?));
+    let mut helper = spawned.with_context(|| name.clone())?;
+    helper.child().stdin.take().context("piped")?.write_all(input)?;
+    let status = helper.wait(DEADLINE).map_err(anyhow::Error::msg)?;
     ensure!(status.success(), "{name}: {status}");
     let mut answer = Vec::new();
     io::Seek::rewind(&mut written)?;

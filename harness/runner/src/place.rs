@@ -1,11 +1,12 @@
 //! Where things lie: the checkout, the cache, the state folders, our own programs.
 
+use crate::helper::Helper;
 use crate::owned;
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The places of one invocation.
 #[derive(Debug, Clone)]
@@ -151,16 +152,19 @@ fn programs() -> Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir).into() } else { dir.into() })
 }
 
+/// Longest wait for the build of all programs: six times what it takes from nothing on two cores.
+const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
+
 /// Builds runners and agents: `cargo bench --bench NAME` builds no other package's programs. Cargo shows its own
 /// progress; where all is built it takes a fraction of a second.
 ///
 /// The benches are named too, because then Cargo unites features as it did for the bench itself, and compiles no engine
 /// twice. What cannot be built is missing from the run; that is not fatal here.
 pub fn build_programs() -> Result<()> {
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--workspace", "--bins", "--benches", "--keep-going"])
-        .status()
-        .context("running cargo to build the runners")?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--workspace", "--bins", "--benches", "--keep-going"]);
+    let built = Helper::spawn(&mut cargo).context("running cargo to build the runners")?;
+    let status = built.wait(BUILD_DEADLINE).map_err(anyhow::Error::msg).context("building the runners")?;
     if !status.success() {
         eprintln!("some programs could not be built ({status}): their cells are missing");
     }

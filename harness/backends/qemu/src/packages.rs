@@ -1,7 +1,8 @@
 //! The distribution's cloud kernel, as a package that is downloaded and unpacked but not installed.
 
 use crate::kernel::{KERNEL_VARIABLE, Missing};
-use isobench_runner::agents;
+use isobench_runner::helper::Helper;
+use isobench_runner::part::Part;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ const UNPACK_DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Unpacked {
     /// Everything of the package.
-    pub dir: tempfile::TempDir,
+    pub dir: Part,
     /// The bzImage in it.
     pub image: PathBuf,
     /// Package and version.
@@ -38,23 +39,25 @@ pub fn fetch_kernel(cache: &Path) -> Result<Unpacked, Missing> {
         )
     };
     let (image, modules) = current_packages().map_err(failed)?;
-    let dir = tempfile::Builder::new().prefix("part-").tempdir_in(cache).map_err(|e| failed(e.to_string()))?;
+    // With this process's owner tag in its name: what is left after a kill goes with the next `isobench clean`.
+    let part = Part::beside(&cache.join("package")).map_err(|e| failed(e.to_string()))?;
+    let dir = part.path();
+    fs::create_dir(dir).map_err(|e| failed(format!("{}: {e}", dir.display())))?;
     let mut names = vec![image];
     names.extend(modules);
-    ask(Command::new("apt-get").arg("download").args(&names).current_dir(dir.path()), DOWNLOAD_DEADLINE)
-        .map_err(failed)?;
+    ask(Command::new("apt-get").arg("download").args(&names).current_dir(dir), DOWNLOAD_DEADLINE).map_err(failed)?;
     let mut source = Vec::new();
-    for package in files(dir.path(), |name| name.ends_with(".deb")) {
-        ask(Command::new("dpkg-deb").arg("-x").arg(&package).arg(dir.path()), UNPACK_DEADLINE).map_err(failed)?;
+    for package in files(dir, |name| name.ends_with(".deb")) {
+        ask(Command::new("dpkg-deb").arg("-x").arg(&package).arg(dir), UNPACK_DEADLINE).map_err(failed)?;
         let name = package.file_stem().unwrap_or_default().to_string_lossy();
         // `linux-image-6.1.0-56-cloud-amd64_6.1.192-2_amd64`: name, version, architecture.
         source.push(name.rsplit_once('_').map_or(&*name, |(name, _)| name).replace('_', " "));
         fs::remove_file(&package).map_err(|e| failed(format!("{}: {e}", package.display())))?;
     }
-    let kernel = files(&dir.path().join("boot"), |name| name.starts_with("vmlinuz-")).pop();
+    let kernel = files(&dir.join("boot"), |name| name.starts_with("vmlinuz-")).pop();
     let image = kernel.ok_or_else(|| failed(format!("{names:?} hold no boot/vmlinuz-*")))?;
     source.sort();
-    Ok(Unpacked { dir, image, source: source.join(", ") })
+    Ok(Unpacked { dir: part, image, source: source.join(", ") })
 }
 
 /// The packages of the current kernel and of its modules, where those are apart.
@@ -100,10 +103,10 @@ fn files(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 pub fn ask(command: &mut Command, allowed: Duration) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = agents::spawn(command).map_err(|e| format!("{name}: {e}"))?;
-    let out = drain(child.stdout.take());
-    let err = drain(child.stderr.take());
-    let status = agents::wait(&mut child, &name, allowed)?;
+    let mut helper = Helper::spawn(command).map_err(|e| format!("{name}: {e}"))?;
+    let out = drain(helper.child().stdout.take());
+    let err = drain(helper.child().stderr.take());
+    let status = helper.wait(allowed)?;
     let text = |reader: std::thread::JoinHandle<String>| reader.join().unwrap_or_default();
     match status.success() {
         true => Ok(text(out)),

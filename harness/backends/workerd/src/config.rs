@@ -2,7 +2,8 @@
 
 use crate::Variant;
 use isobench_core::{Fault, Guest, sha256_hex};
-use isobench_runner::agents::{self, program_stamp};
+use isobench_runner::agents::program_stamp;
+use isobench_runner::helper::Helper;
 use isobench_runner::part;
 use isobench_runner::{RunContext, Target};
 use std::fs::{self, File};
@@ -64,7 +65,7 @@ fn compile(program: &Path, home: &Path, allowed: Duration) -> Result<Vec<u8>, St
     let mut command = Command::new(program);
     command.args(["compile", "--config-only"]).arg(home.join("config.capnp")).stdin(Stdio::null());
     command.stdout(File::create(&binary).map_err(text)?).stderr(File::create(&words).map_err(text)?);
-    let status = agents::wait(&mut agents::spawn(&mut command).map_err(text)?, "workerd compile", allowed)?;
+    let status = Helper::spawn(&mut command).map_err(text)?.wait(allowed)?;
     if !status.success() {
         return Err(format!("workerd compile: {status}: {}", fs::read_to_string(words).unwrap_or_default().trim()));
     }
