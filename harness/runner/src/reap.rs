@@ -5,7 +5,9 @@ use crate::owner::{self, Life};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -221,6 +223,25 @@ fn cookie_of(pid: u32) -> Option<PathBuf> {
     let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let entry = environ.split(|&b| b == 0).find_map(|e| e.strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="))?;
     Some(PathBuf::from(String::from_utf8_lossy(entry).into_owned()))
+}
+
+/// Has the kernel kill the process of `command` when the thread that spawns it ends, be it by the death of this process. For
+/// programs that do not notice that nobody calls them any more. The price is a `fork`: the C library's `posix_spawn` cannot
+/// do this.
+pub fn die_with_parent(command: &mut Command) -> &mut Command {
+    let parent = std::process::id();
+    let arm = move || {
+        // SAFETY: plain system calls.
+        let (armed, now) = unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0, libc::getppid()) };
+        match armed {
+            // The parent died before the kernel was asked.
+            true if now as u32 != parent => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            true => Ok(()),
+            false => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between `fork` and `exec` there are only system calls.
+    unsafe { command.pre_exec(arm) }
 }
 
 /// Kills a child's whole process group and waits for the child. Answers with its status if there is one.

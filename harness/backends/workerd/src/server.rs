@@ -3,6 +3,7 @@
 use hyper::{Method, StatusCode};
 use isobench_core::{Fault, FaultKind};
 use isobench_runner::http::Http;
+use isobench_runner::reap;
 use isobench_runner::spawned::{AgentProcess, Origin, Role};
 use isobench_runner::{Attribution, Deadline};
 use std::ffi::OsString;
@@ -80,7 +81,8 @@ impl Recipe {
         // A duplicate is handed down by `posix_spawn`, which closes nothing but what is marked so.
         let lent = rustix::io::dup(&listener)?;
         command.args((self.args)(socket)).args(["--socket-fd", &format!("http={}", lent.as_raw_fd())]);
-        AgentProcess::spawn(&mut command, self.role)
+        // It listens for ever, whether its runner lives or not.
+        AgentProcess::spawn(reap::die_with_parent(&mut command), self.role)
     }
 }
 

@@ -10,7 +10,9 @@ use isobench_runner::testing::{
 };
 use isobench_runner::{Backend, Deadline, Deployment, Instance, Phases, Prepared};
 use isobench_workerd::{Variant, Workerd};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// A bed with the workerd that is used outside tests; `None`, and loudly, where there is none.
@@ -224,6 +226,34 @@ fn whatever_ends_an_instance_or_its_runner_leaves_nothing() {
         assert_eq!(files(), 0, "{variant}");
         // The runner, and workerd.
         suite::a_runner_killed_during(bed, telling(bed, variant, "hang", ""), 2);
+    });
+}
+
+#[test]
+fn workerd_ends_with_its_runner_though_nobody_cleans_up() {
+    of_each(|bed, variant| {
+        let request = telling(bed, variant, "hang", "");
+        let mut command = Command::new(&bed.runner.program);
+        command.arg("block").env(reap::COOKIE, &request.ctx.state).envs(&bed.runner.env);
+        let mut runner = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a runner");
+        let line = serde_json::to_string(&request).expect("a request") + "\n";
+        runner.stdin.take().expect("piped").write_all(line.as_bytes()).expect("told");
+        let deadline = soon();
+        let workerd = loop {
+            let others = reap::with_cookie(&request.ctx.state).into_iter().find(|pid| *pid != runner.id());
+            if let Some(pid) = others {
+                break pid;
+            }
+            assert!(!deadline.passed(), "{variant}: no workerd");
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        runner.kill().and_then(|()| runner.wait()).expect("killed");
+        while reap::start_time(workerd).is_some() {
+            assert!(!deadline.passed(), "{variant}: workerd outlives its runner");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        reap::kill_cookie(&request.ctx.state);
+        std::fs::remove_dir_all(&request.ctx.state).expect("the test's own folder");
     });
 }
 

@@ -75,8 +75,8 @@ pub struct AgentProcess {
 }
 
 impl AgentProcess {
-    /// Spawns `command`. Nothing may be set on it that the C library's `posix_spawn` cannot do, for that one shares the
-    /// runner's memory until `exec` where `fork` would copy its page tables.
+    /// Spawns `command`. What the C library's `posix_spawn` cannot do is set on it only where there is no other way, for that
+    /// one shares the runner's memory until `exec` where `fork` copies its page tables.
     ///
     /// # Errors
     /// That of the system.
