@@ -43,6 +43,9 @@ const RUNSC: &str = "runsc";
 const PLATFORMS: [&str; 3] = ["systrap", "kvm", "ptrace"];
 /// Longest wait for a runtime to say its version.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The version of the rules by which answers are kept. 2: only conclusive ones; 1 also kept a platform because a
+/// better one was late.
+const RULES: &str = "rules 2";
 /// Folder of the cache with the platforms that were found to work.
 const CACHE: &str = "oci";
 
@@ -106,7 +109,8 @@ impl Runtime {
         let kernel = fs::read_to_string("/proc/version").unwrap_or_default();
         // Whether this user can use it, which may differ from another user of the same cache.
         let kvm = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
-        let key = sha256_hex(format!("{} {kernel} {kvm}", agents::program_stamp(&self.program)?).as_bytes());
+        let facts = format!("{RULES} {} {kernel} {kvm}", agents::program_stamp(&self.program)?);
+        let key = sha256_hex(facts.as_bytes());
         let cached = ctx.cache.join(CACHE).join(format!("{RUNSC}-{}", &key[..16]));
         // Kept for this run alone, beside the folders of its blocks.
         let of_run = ctx.state.with_file_name(format!("{RUNSC}-{}", &key[..16]));

@@ -19,6 +19,9 @@ pub const PROBE_AGENT: &str = "isobench-qemu-probe";
 /// Longest wait for a probe guest; under a working KVM it boots in half a second.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// The version of the rules by which answers are kept. 2: only conclusive ones; 1 also kept those of guests that were late.
+const RULES: &str = "rules 2";
+
 /// Said of an answer that is not kept.
 const AGAIN: &str = "the next run asks again";
 
@@ -26,7 +29,7 @@ const AGAIN: &str = "the next run asks again";
 /// to 12 s.
 const EMULATED_TIMES: u32 = 10;
 
-/// What a probe found, kept per kernel, processor, host kernel and QEMU.
+/// What a probe found, kept per [rules](RULES), kernel, processor, host kernel and QEMU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Why a guest does not boot; absent where it does.
@@ -59,7 +62,7 @@ pub fn ask(
     probe: impl FnOnce() -> Result<(), Fault>,
 ) -> Answer {
     let host = isobench_runner::machine::describe();
-    let facts = format!("{} {} {} {vmm} {what}", kernel.sha256, host.cpu, host.kernel);
+    let facts = format!("{RULES} {} {} {} {vmm} {what}", kernel.sha256, host.cpu, host.kernel);
     let name = format!("{}.json", &sha256_hex(facts.as_bytes())[..32]);
     let (path, of_run) = (ctx.cache.join("kvm").join(&name), ctx.state.with_file_name(format!("kvm-{name}")));
     // Relative to the cache: the note goes into run.json, which people publish.
@@ -115,6 +118,21 @@ pub fn within(limit: Duration) -> Deadline {
 mod tests {
     use super::*;
     use isobench_core::FaultKind;
+
+    #[test]
+    fn an_answer_that_older_rules_have_kept_is_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let ctx = RunContext { run: "test".into(), state: at("p-qemu"), cache: at("cache"), programs: at("programs") };
+        let (image, release, source, sha256) = (at("bzImage"), "6.1".into(), "test".into(), "ab".into());
+        let kernel = Kernel { image, release, source, sha256, modules: Vec::new() };
+        let host = isobench_runner::machine::describe();
+        let facts = format!("ab {} {} qemu boot", host.cpu, host.kernel);
+        let old = ctx.cache.join(format!("kvm/{}.json", &sha256_hex(facts.as_bytes())[..32]));
+        part::write(&old, r#"{"failed":"the agent did not connect: nothing after 10000 ms"}"#).unwrap();
+        assert_eq!(ask(&ctx, &kernel, "qemu", "boot", || Ok(())).failed, None);
+        assert_eq!(ask(&ctx, &kernel, "qemu", "boot", || panic!("asked twice")).failed, None);
+    }
 
     #[test]
     fn a_probe_is_asked_once() {
