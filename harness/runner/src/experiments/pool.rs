@@ -158,11 +158,13 @@ impl Pool {
                 return Turn::End;
             };
             let head = state.head() == Some(thread);
-            if head && at <= since {
+            let intended = self.begun + at;
+            // By the intended start and not by when this thread happens to run: on a busy machine it wakes late.
+            if head && at <= since && expires.is_none_or(|expires| intended <= expires) {
                 state.arrived(at);
                 state.leave(thread);
                 self.promote(state);
-                return Turn::Serve { intended: self.begun + at, late: nobody_was_free };
+                return Turn::Serve { intended, late: nobody_was_free };
             }
             if expires.is_some_and(|expires| expires <= now) {
                 state.leave(thread);
@@ -196,5 +198,32 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pool of one thread whose first request is due already.
+    fn due() -> (Pool, Instant) {
+        let arrivals = Arrivals::new(7, 1_000_000).peekable();
+        let pool = Pool::new(Source::Poisson(Box::new(arrivals), Duration::from_secs(60)), 1, Duration::from_secs(60));
+        let first = Arrivals::new(7, 1_000_000).next().unwrap();
+        let intended = pool.begun() + first;
+        std::thread::sleep(intended.saturating_duration_since(Instant::now()));
+        (pool, intended)
+    }
+
+    #[test]
+    fn an_instance_serves_what_was_due_by_its_expiry_however_late_it_wakes() {
+        let (pool, intended) = due();
+        assert!(matches!(pool.next(0, true, Some(intended)), Turn::Serve { intended: at, .. } if at == intended));
+        let (pool, intended) = due();
+        let before = intended - Duration::from_nanos(1);
+        assert_eq!(pool.next(0, true, Some(before)), Turn::Expire);
+        // The thread comes back without an instance, and the request has not been lost.
+        assert!(matches!(pool.next(0, false, None), Turn::Serve { intended: at, .. } if at == intended));
+        assert_eq!(pool.counts().offered, 1);
     }
 }
