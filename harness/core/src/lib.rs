@@ -46,5 +46,28 @@ pub fn seed_of(text: &[u8]) -> u64 {
 /// Lower-case hexadecimal SHA-256 of `bytes`: the content address used for artifacts, answers and cache entries.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     use sha2::Digest;
-    sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&sha2::Sha256::digest(bytes))
+}
+
+/// The same of all that can be read from `source`, which is not held in memory.
+///
+/// # Errors
+/// Returns the error of a read.
+pub fn sha256_of(source: impl std::io::Read) -> std::io::Result<String> {
+    use sha2::Digest;
+    let mut source = std::io::BufReader::with_capacity(1 << 18, source);
+    let mut hash = sha2::Sha256::new();
+    loop {
+        let piece = std::io::BufRead::fill_buf(&mut source)?;
+        if piece.is_empty() {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(piece);
+        let length = piece.len();
+        std::io::BufRead::consume(&mut source, length);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

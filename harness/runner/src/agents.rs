@@ -6,9 +6,11 @@ use crate::helper::Helper;
 use crate::part::Part;
 use crate::sealed;
 use isobench_core::{Fault, FaultKind, Guest, sha256_hex};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Longest wait for an agent to prepare a guest: Cranelift compiles a large module in seconds, a debug build ten times
@@ -121,11 +123,21 @@ pub fn compiled_guest(ctx: &RunContext, target: &Target, engine: &str, options: 
     Ok(path)
 }
 
-/// Tells one build of a program from another without reading its 40 MB: path, size and time of change.
+/// Tells one build of a program from another: the hash of its content. Package managers that give every file the same
+/// time (Nix, ostree) and builds of equal size leave nothing else. A process reads each program once.
+///
+/// # Errors
+/// Returns a fault if the program cannot be read.
 pub fn program_stamp(program: &Path) -> Result<String, Fault> {
-    let meta = fs::metadata(program).map_err(|e| Fault::backend(format!("{}: {e}", program.display())))?;
-    let changed = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
-    Ok(format!("{} {} {}", program.display(), meta.len(), changed.as_nanos()))
+    static READ: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(stamp) = read.get(program) {
+        return Ok(stamp.clone());
+    }
+    let stamp = sealed::sha256_of_file(program);
+    let stamp = stamp.map_err(|e| Fault::backend(format!("{}: {e}", program.display())))?;
+    read.insert(program.into(), stamp.clone());
+    Ok(stamp)
 }
 
 /// Runs a helper program with a deadline.
@@ -134,7 +146,7 @@ pub fn program_stamp(program: &Path) -> Result<String, Fault> {
 /// Returns the end of its standard error, or why it has none, if it cannot be started, fails, takes longer, or the run
 /// is interrupted.
 pub fn run_to_end(command: &mut Command, allowed: Duration) -> Result<(), String> {
-    output_of(command, allowed).map(drop)
+    streams_of(command, allowed).map(drop)
 }
 
 /// Runs a helper program with a deadline. Returns its standard output.
@@ -142,13 +154,26 @@ pub fn run_to_end(command: &mut Command, allowed: Duration) -> Result<(), String
 /// # Errors
 /// As of [`run_to_end`].
 pub fn output_of(command: &mut Command, allowed: Duration) -> Result<String, String> {
+    streams_of(command, allowed).map(|[output, _]| output)
+}
+
+/// Runs a helper program with a deadline. Returns its standard error, for a program that reports there what it does.
+///
+/// # Errors
+/// As of [`run_to_end`].
+pub fn report_of(command: &mut Command, allowed: Duration) -> Result<String, String> {
+    streams_of(command, allowed).map(|[_, report]| report)
+}
+
+/// Runs a helper program with a deadline. Returns its standard output and its standard error.
+fn streams_of(command: &mut Command, allowed: Duration) -> Result<[String; 2], String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |e: std::io::Error| format!("{name}: {e}");
     let (said, log) = (tempfile::tempfile().map_err(failed)?, tempfile::tempfile().map_err(failed)?);
     command.stdin(Stdio::null()).stdout(said.try_clone().map_err(failed)?).stderr(log.try_clone().map_err(failed)?);
     let status = Helper::spawn(command).map_err(failed)?.wait(allowed)?;
     if status.success() {
-        return read_back(said).map_err(failed);
+        return Ok([read_back(said).map_err(failed)?, read_back(log).map_err(failed)?]);
     }
     let text = read_back(log).unwrap_or_default();
     let tail: Vec<&str> = text.trim().lines().rev().take(20).collect();
@@ -181,4 +206,27 @@ fn read_back(mut log: fs::File) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     log.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    #[test]
+    fn two_builds_of_one_size_and_time_have_stamps_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let build = |name: &str, content: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, content).unwrap();
+            let file = fs::File::options().append(true).open(&path).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+            path
+        };
+        let (one, other, same) = (build("one", "a build"), build("other", "A build"), build("same", "a build"));
+        let stamp = |path: &Path| program_stamp(path).unwrap();
+        assert_ne!(stamp(&one), stamp(&other));
+        assert_eq!(stamp(&one), stamp(&same), "a program that was moved is the same one");
+        assert!(program_stamp(&dir.path().join("none")).unwrap_err().message.contains("none: No such file"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Fixtures to artifacts: what a workload's guests are made of, built where they need building, content-addressed.
 
 use crate::agents::{self, output_of, run_to_end};
-use crate::part::Part;
+use crate::part::{self, Part};
 use crate::place::Places;
 use crate::sealed;
 use isobench_core::workload::GuestSource;
@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// Longest wait for one guest to build: a cold Rust toolchain with the standard library needs a minute or two.
 const BUILD_DEADLINE: Duration = Duration::from_secs(600);
+
+/// The file beside the guests that names the compiler that was used last.
+const LAST_COMPILER: &str = "compiler";
 
 /// Longest wait for `rustc` to say its version.
 const COMPILER_DEADLINE: Duration = Duration::from_secs(60);
@@ -81,9 +84,10 @@ fn from_crate(
     let source = || Ok::<_, String>(format!("{workload}-{guest}-{}", source_key(places, dir, guest)?));
     let compiler = match compiler_key() {
         Ok(compiler) => compiler,
-        // A guest that was built from these sources needs no compiler, whichever built it.
-        Err(missing) => return built_before(&guests, &source()?).ok_or(missing),
+        // A guest that has been built from these sources needs no compiler.
+        Err(missing) => return built_before(&guests, &source()?).map_err(|why| format!("{missing}{why}")),
     };
+    remember(&guests, &compiler);
     let path = guests.join(format!("{}-{compiler}", source()?));
     if sealed::is_whole(&path) {
         return Ok(path);
@@ -173,16 +177,35 @@ fn compiler_key() -> Result<String, String> {
     Ok(sha256_hex(rustc.as_bytes())[..16].to_string())
 }
 
-/// A whole guest in the cache from these sources.
-fn built_before(guests: &Path, source: &str) -> Option<PathBuf> {
-    let entries = fs::read_dir(guests).ok()?.flatten();
-    let mut found: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(source))
-        .map(|entry| entry.path())
-        .filter(|path| sealed::is_whole(path))
-        .collect();
-    found.sort();
-    found.pop()
+/// Keeps which compiler was used last, for runs without one.
+fn remember(guests: &Path, compiler: &str) {
+    let last = guests.join(LAST_COMPILER);
+    if fs::read_to_string(&last).is_ok_and(|key| key == compiler) {
+        return;
+    }
+    // Where it cannot be kept, a guest built by several compilers wants one of them.
+    let _ = part::write(&last, compiler);
+}
+
+/// The whole guest in the cache that was built from these sources by the compiler that was used last here. Where no other
+/// is there, whichever compiler built it.
+///
+/// # Errors
+/// Returns an addition to the reason why there is no compiler: empty if no guest is there, else why none is taken.
+fn built_before(guests: &Path, source: &str) -> Result<PathBuf, String> {
+    let last = fs::read_to_string(guests.join(LAST_COMPILER)).unwrap_or_default();
+    let by_last = guests.join(format!("{source}-{last}"));
+    if sealed::is_whole(&by_last) {
+        return Ok(by_last);
+    }
+    let entries = fs::read_dir(guests).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(source));
+    let found: Vec<PathBuf> = named.map(|entry| entry.path()).filter(|path| sealed::is_whole(path)).collect();
+    match found.as_slice() {
+        [] => Err(String::new()),
+        [only] => Ok(only.clone()),
+        many => Err(format!("; {} holds the guests of {} other compilers", guests.display(), many.len())),
+    }
 }
 
 /// Every file below `dir` but build output.
@@ -195,5 +218,30 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
             true => collect(&path, files),
             false => files.push(path),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_compiler_the_guest_of_the_last_one_is_taken_and_never_any_of_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let guest = |compiler: &str| dir.path().join(format!("echo-native-0-{compiler}"));
+        let built = |compiler: &str| sealed::write(&guest(compiler), compiler).unwrap();
+        let found = || built_before(dir.path(), "echo-native-0");
+        assert_eq!(found(), Err(String::new()));
+        built("a");
+        assert_eq!(found(), Ok(guest("a")));
+        built("b");
+        let why = found().unwrap_err();
+        assert!(why.contains("the guests of 2 other compilers"), "{why}");
+        remember(dir.path(), "a");
+        assert_eq!(found(), Ok(guest("a")));
+        remember(dir.path(), "b");
+        assert_eq!(found(), Ok(guest("b")));
+        fs::write(guest("b"), "damaged").unwrap();
+        assert_eq!(found(), Ok(guest("a")), "the only whole one");
     }
 }

@@ -42,7 +42,7 @@ pub mod probing;
 pub mod processors;
 pub mod protocol;
 pub mod reap;
-mod sealed;
+pub mod sealed;
 pub mod select;
 pub mod serve;
 pub mod session;

@@ -5,9 +5,11 @@ use crate::protocol::{BlockRequest, Visit};
 use crate::stopwatch::{Deadline, Phases};
 use crate::testing::{Outcome, TestBed, one_start, suite};
 use isobench_core::{Experiment, FaultKind, Guest};
+use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A block with a guest that does what it is told, which is `what` and is answered `answer`.
@@ -66,6 +68,80 @@ pub fn wrong_guests(bed: &TestBed, variant: &str) {
     // Where it is loaded ahead there is no hello to be waited for.
     let kind = mute.fault().expect("a fault").kind;
     assert!(matches!(kind, FaultKind::NoHello | FaultKind::DeadlineExceeded), "{variant}: {kind}");
+}
+
+/// Whatever of a guest's home (`kept`, a file or a folder in it) is gone or damaged is made again before a start is timed,
+/// and in a cache that was moved it is made for the new place.
+pub fn damaged_homes(bed: &TestBed, variant: &str, kept: &[&str]) {
+    let backend = &bed.runner.description.backend;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let run = |cache: &str| {
+        let mut request = telling(bed, variant, "", "");
+        request.ctx.cache = dir.path().join(cache);
+        bed.run(&request).expect_ok();
+        let homes = fs::read_dir(request.ctx.cache.join(backend).join("guests")).expect("the homes");
+        homes.map(|home| home.expect("a home").path()).collect::<Vec<_>>()
+    };
+    let homes = run("cache");
+    let [home] = homes.as_slice() else { panic!("one home: {homes:?}") };
+    for name in kept {
+        let entry = home.join(name);
+        let whole = bytes_below(&entry);
+        assert!(whole > 0, "{} is empty", entry.display());
+        for damage in [remove, empty, garble] {
+            damage(&entry);
+            run("cache");
+            // No two snapshots of Node have quite the same size.
+            let made_again = bytes_below(&entry) > whole / 10 * 9 && !files_below(&entry).iter().any(is_garbled);
+            assert!(made_again, "{} of {variant} was not made again", entry.display());
+        }
+    }
+    fs::rename(dir.path().join("cache"), dir.path().join("moved")).expect("moving the cache");
+    assert_eq!(run("moved").len(), 2, "{variant}: the home of another path was taken");
+}
+
+/// A runtime whose code cache is never taken is a fault, not a row. `script` starts the runtime so.
+pub fn a_rejected_code_cache(bed: &mut TestBed, variant: &str, variable: &str, script: &str) {
+    let program = bed.write("rejecting", format!("#!/bin/sh\n{script}\n"));
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("an executable file");
+    bed.runner.env.insert(variable.into(), program.display().to_string());
+    let outcome = bed.run(&telling(bed, variant, "", ""));
+    let message = &outcome.expect_fault(FaultKind::BackendFailed).message;
+    assert!(message.contains("the runtime rejects the code that it has just compiled of "), "{message}");
+}
+
+fn remove(entry: &Path) {
+    let removed = if entry.is_dir() { fs::remove_dir_all(entry) } else { fs::remove_file(entry) };
+    removed.expect("removing an entry");
+}
+
+fn empty(entry: &Path) {
+    files_below(entry).iter().for_each(|file| fs::write(file, "").expect("emptying a file"));
+}
+
+fn garble(entry: &Path) {
+    for file in files_below(entry) {
+        let bytes = fs::read(&file).expect("a file");
+        fs::write(file, vec![b'x'; bytes.len()]).expect("garbling a file");
+    }
+}
+
+fn is_garbled(file: &PathBuf) -> bool {
+    fs::read(file).expect("a file").iter().all(|&byte| byte == b'x')
+}
+
+fn bytes_below(entry: &Path) -> u64 {
+    files_below(entry).iter().map(|file| fs::metadata(file).expect("a file").len()).sum()
+}
+
+/// The regular files at or below `entry`. Links are not followed: a runtime may have one to its own program there.
+fn files_below(entry: &Path) -> Vec<PathBuf> {
+    let kind = fs::symlink_metadata(entry).expect("an entry").file_type();
+    if kind.is_dir() {
+        let entries = fs::read_dir(entry).expect("a folder");
+        return entries.flat_map(|inner| files_below(&inner.expect("an entry").path())).collect();
+    }
+    if kind.is_file() { vec![entry.into()] } else { Vec::new() }
 }
 
 /// Answers of every size arrive whole: none, those around what is written at once, the largest.
