@@ -2,8 +2,9 @@
 //! allowed: here all but the guest's file and the socket. [`Deno`] is the backend.
 
 use isobench_core::{Availability, Description, Fault, Guest, Model, Preparation, VariantInfo};
+use isobench_node::code_cache::CodeCache;
 use isobench_node::script::{AGENT, Home, SOCKET, START, Scripted, refused};
-use isobench_runner::agents::{self, AgentPackage, run_to_end};
+use isobench_runner::agents::{self, AgentPackage, report_of, run_to_end};
 use isobench_runner::place;
 use isobench_runner::spawned::{Origin, Spawning};
 use isobench_runner::{Backend, Deployment, Prepared, RunContext, Target};
@@ -82,18 +83,23 @@ pub fn program(cache: &Path) -> Result<PathBuf, Fault> {
     place::fetched(cache, "deno").ok_or_else(|| Fault::backend("there is no Deno: `scripts/deno.sh` fetches one"))
 }
 
-/// Makes the files of `target` unless a block has done so before.
+/// The option that keeps Deno from saying what it does.
+const QUIET: &str = "--quiet";
+/// The option with which Deno says, among much else, whether it took the code of each script from its code cache.
+const REPORT: &str = "--log-level=debug";
+
+/// Makes the files of `target` that are not there yet, or are damaged.
 ///
 /// # Errors
-/// The fault of a variant that is none, of a file that cannot be written, or of the guest, which is loaded once ahead.
+/// Returns a fault if the variant is unknown, a file cannot be written, Deno rejects its own code cache, or the guest,
+/// whose code is to be cached, cannot be loaded.
 pub fn deployed(ctx: &RunContext, target: &Target, program: &Path) -> Result<Scripted, Fault> {
     let variant = Variant::named(&target.variant)?;
     let home = Home::of(ctx, "deno", program, target, "")?;
-    let (guest, agent) = (home.file("guest.mjs"), home.file("agent.cjs"));
+    let guest = home.put_guest(target)?;
+    let agent = home.put("agent.cjs", format!("{AGENT}{START}"))?;
     let mut options: Vec<String> =
-        ["run", "--quiet", "--no-config", "--no-lock", "--no-remote", "--no-npm", "--no-prompt"]
-            .map(String::from)
-            .into();
+        ["run", QUIET, "--no-config", "--no-lock", "--no-remote", "--no-npm", "--no-prompt"].map(String::from).into();
     options.extend((variant == Variant::Fresh).then(|| "--no-code-cache".into()));
     options.extend([
         format!("--v8-flags=--max-heap-size={}", target.limits.memory_bytes >> 20),
@@ -102,26 +108,46 @@ pub fn deployed(ctx: &RunContext, target: &Target, program: &Path) -> Result<Scr
         format!("--allow-net=unix:{SOCKET}"),
         agent.display().to_string(),
     ]);
-    let env =
-        vec![("DENO_DIR", home.file("cache").into()), ("DENO_NO_UPDATE_CHECK", "1".into()), ("NO_COLOR", "1".into())];
-    let deployed = Scripted { guest, options, env };
-    if home.file("ready").is_file() {
-        return Ok(deployed);
+    let folder = home.file("cache");
+    let env = vec![("DENO_DIR", folder.clone().into()), ("DENO_NO_UPDATE_CHECK", "1".into()), ("NO_COLOR", "1".into())];
+    let scripted = Scripted { guest: guest.clone(), options, env };
+    let allowed = target.limits.start_deadline(target.emulated);
+    let load = || {
+        let mut command = Command::new(program);
+        scripted.tell_to_load(&mut command);
+        run_to_end(&mut command, allowed).map_err(|words| refused(&words))
+    };
+    let report = || {
+        let mut telling = scripted.clone();
+        telling.options.iter_mut().filter(|option| *option == QUIET).for_each(|option| *option = REPORT.into());
+        let mut command = Command::new(program);
+        telling.tell_to_load(&mut command);
+        report_of(&mut command, allowed)
+    };
+    match variant {
+        // What Deno found out of a script it keeps from the first time on. A guest that cannot be loaded is this
+        // variant's to find out at a start.
+        Variant::Fresh => drop(load()),
+        Variant::CodeCache => {
+            CodeCache {
+                home: &home,
+                folder,
+                scripts: [&agent, &guest],
+                allowed,
+                load: &load,
+                report: &report,
+                accepted,
+            }
+            .ensure()?;
+        }
     }
+    Ok(scripted)
+}
 
-    home.put_guest(target)?;
-    home.put("agent.cjs", format!("{AGENT}{START}"))?;
-    let mut command = Command::new(program);
-    deployed.tell_to_load(&mut command);
-    // What Deno keeps of a script, code or not, it keeps from the first time on.
-    let loaded = run_to_end(&mut command, target.limits.start_deadline(target.emulated));
-    match (variant, loaded.map_err(|words| refused(&words))) {
-        // A guest that cannot be loaded is this variant's to find out at a start.
-        (Variant::Fresh, _) | (_, Ok(())) => {}
-        (Variant::CodeCache, Err(fault)) => return Err(fault),
-    }
-    home.put("ready", "")?;
-    Ok(deployed)
+/// Whether Deno found the code of `script`, and did not have to compile it anew because V8 rejected what was found.
+fn accepted(report: &str, script: &str) -> bool {
+    let says = |what: &str| report.lines().any(|line| line.contains(what) && line.contains(&format!("/{script}")));
+    says("V8 code cache hit for ") && !says("Updating V8 code cache for ")
 }
 
 /// The backend.

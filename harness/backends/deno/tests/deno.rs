@@ -66,6 +66,23 @@ fn what_is_wrong_with_a_guest_itself_has_a_name() {
 }
 
 #[test]
+fn what_is_made_ahead_is_made_again_where_it_is_damaged_or_was_moved() {
+    if let Some(bed) = bed() {
+        runtime::damaged_homes(&bed, "fresh", &["guest.mjs", "agent.cjs"]);
+        runtime::damaged_homes(&bed, "code-cache", &["cache", "guest.mjs"]);
+    }
+}
+
+#[test]
+fn a_code_cache_that_deno_rejects_is_no_row() {
+    if let Some(mut bed) = bed() {
+        let deno = bed.runner.env["ISOBENCH_DENO"].clone();
+        let script = format!("DENO_DIR=/proc/none exec '{deno}' \"$@\"");
+        runtime::a_rejected_code_cache(&mut bed, "code-cache", "ISOBENCH_DENO", &script);
+    }
+}
+
+#[test]
 fn frames_in_pieces_and_large_ones_arrive_whole() {
     of_each(|bed, variant| runtime::every_size(bed, variant, Guest::Js));
 }

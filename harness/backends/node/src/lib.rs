@@ -6,8 +6,10 @@
 //! | [`program`] | which Node, and what it can do |
 //! | [`script`] | an agent that is a script, whichever runtime of Node's kind runs it |
 //! | [`deployed`](mod@deployed) | a guest as a variant starts it |
+//! | [`code_cache`] | compiled code that a runtime keeps, and whether it takes it |
 //! | [`hand`] | the same by hand, which is what our overhead is measured against |
 
+pub mod code_cache;
 pub mod deployed;
 pub mod hand;
 pub mod program;

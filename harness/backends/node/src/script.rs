@@ -9,9 +9,10 @@ use isobench_runner::part;
 use isobench_runner::spawned::{AgentProcess, Boundary, Origin, Role};
 use isobench_runner::{Deadline, RunContext, Target};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The agent.
 pub const AGENT: &str = include_str!("agent/agent.cjs");
@@ -23,7 +24,7 @@ pub const START: &str = include_str!("agent/start.cjs");
 pub const SOCKET: &str = "{socket}";
 
 /// A guest that is ready to be started.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scripted {
     /// The guest's file: the artifact under a name by which such runtimes know a module.
     pub guest: PathBuf,
@@ -70,16 +71,18 @@ impl Boundary for Scripted {
 pub struct Home(PathBuf);
 
 impl Home {
-    /// That of a guest for a runtime's program and a variant, told by `words` from others. Its agent may change, and so
-    /// what was made with it.
+    /// The home of a guest for a runtime's program and a variant; `words` are whatever else the files are made from.
+    /// Runtimes look compiled code up by absolute paths, so a cache that was moved has other homes.
     ///
     /// # Errors
     /// The fault of a program that cannot be read.
     pub fn of(ctx: &RunContext, backend: &str, program: &Path, target: &Target, words: &str) -> Result<Home, Fault> {
         let Target { variant, artifact_sha256, limits, .. } = target;
         let memory = limits.memory_bytes;
-        let stamp = format!("{} {variant} {memory} {artifact_sha256} {AGENT} {START} {words}", program_stamp(program)?);
-        Ok(Home(ctx.cache.join(backend).join("guests").join(sha256_hex(stamp.as_bytes()))))
+        let homes = ctx.cache.join(backend).join("guests");
+        let program = program_stamp(program)?;
+        let stamp = format!("{homes:?} {program} {variant} {memory} {artifact_sha256} {AGENT} {START} {words}");
+        Ok(Home(homes.join(sha256_hex(stamp.as_bytes()))))
     }
 
     /// A file in it.
@@ -87,14 +90,40 @@ impl Home {
         self.0.join(name)
     }
 
-    /// Writes a file that is whole whenever it is there.
+    /// Writes a file, unless it is there with that content.
     ///
     /// # Errors
-    /// The fault of a file that cannot be written.
+    /// Returns a fault if the file cannot be written.
     pub fn put(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf, Fault> {
         let path = self.file(name);
+        if fs::read(&path).is_ok_and(|there| there == content.as_ref()) {
+            return Ok(path);
+        }
         let written = part::write(&path, content);
         written.map(|()| path.clone()).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))
+    }
+
+    /// Waits until no other process has the home locked, and locks it until the returned file is dropped.
+    ///
+    /// # Errors
+    /// Returns a fault if the lock cannot be had, or not within `allowed`.
+    pub fn lock(&self, allowed: Duration) -> Result<File, Fault> {
+        let path = self.file("lock");
+        let failed = |e: String| Fault::backend(format!("{}: {e}", path.display()));
+        let opened = fs::create_dir_all(&self.0)
+            .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
+        let file = opened.map_err(|e| failed(e.to_string()))?;
+        let deadline = Deadline::after(allowed);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if deadline.passed() => {
+                    return Err(failed(format!("locked by another run for {} s", allowed.as_secs())));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+                Err(TryLockError::Error(e)) => return Err(failed(e.to_string())),
+            }
+        }
     }
 
     /// Writes the guest as `guest.mjs`: an ES module by its name.

@@ -62,6 +62,24 @@ fn what_is_wrong_with_a_guest_itself_has_a_name() {
 }
 
 #[test]
+fn what_is_made_ahead_is_made_again_where_it_is_damaged_or_was_moved() {
+    if let Some(bed) = bed() {
+        runtime::damaged_homes(&bed, "fresh", &["guest.mjs", "agent.cjs"]);
+        runtime::damaged_homes(&bed, "compile-cache", &["code", "guest.mjs"]);
+        runtime::damaged_homes(&bed, "snapshot", &["guest.blob", "guest.mjs"]);
+    }
+}
+
+#[test]
+fn a_compile_cache_that_node_rejects_is_no_row() {
+    if let Some(mut bed) = bed() {
+        let node = bed.runner.env["ISOBENCH_NODE"].clone();
+        let script = format!("unset NODE_COMPILE_CACHE; exec '{node}' \"$@\"");
+        runtime::a_rejected_code_cache(&mut bed, "compile-cache", "ISOBENCH_NODE", &script);
+    }
+}
+
+#[test]
 fn every_way_to_export_is_understood() {
     let ways = [
         "export const handle = (request) => request;",
