@@ -3,7 +3,8 @@
 use crate::cpio::Archive;
 use isobench_core::{Fault, sha256_hex};
 use isobench_guest::agent::init::{ARGS_FILE, MODULES_FILE};
-use isobench_runner::RunContext;
+use isobench_runner::part::Part;
+use isobench_runner::{RunContext, sealed};
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -29,21 +30,18 @@ pub struct Root<'a> {
     pub content: &'a str,
 }
 
-/// The archive of `root`, made if no block has done so before.
+/// The archive of `root`, made unless it is whole in the cache.
 pub fn build(ctx: &RunContext, root: &Root) -> Result<PathBuf, Fault> {
     let key = sha256_hex(format!("{LAYOUT} {} {:?} {:?}", root.content, root.args, root.modules).as_bytes());
-    let dir = ctx.cache.join("initramfs");
-    let path = dir.join(format!("{}.cpio", &key[..32]));
-    if path.is_file() {
+    let path = ctx.cache.join("initramfs").join(format!("{}.cpio", &key[..32]));
+    if sealed::is_whole(&path) {
         return Ok(path);
     }
     let make = || -> io::Result<()> {
-        fs::create_dir_all(&dir)?;
         // Written aside and renamed, so that a block beside us sees all of it or nothing.
-        let part = tempfile::NamedTempFile::new_in(&dir)?;
-        write(root, BufWriter::new(part.as_file()))?;
-        part.persist(&path)?;
-        Ok(())
+        let part = Part::beside(&path)?;
+        write(root, BufWriter::new(&File::create_new(part.path())?))?;
+        sealed::put(part, &path)
     };
     make().map_err(|e| Fault::backend(format!("making the root file system {}: {e}", path.display())))?;
     Ok(path)
@@ -104,7 +102,14 @@ mod tests {
         let first = build(&ctx, &root).unwrap();
         assert_eq!(build(&ctx, &root).unwrap(), first);
         assert_ne!(build(&ctx, &Root { content: "b", ..root }).unwrap(), first);
-        assert_eq!(fs::read_dir(ctx.cache.join("initramfs")).unwrap().count(), 2, "nothing half-made is left");
+        let entries = fs::read_dir(ctx.cache.join("initramfs")).unwrap().count();
+        assert_eq!(entries, 4, "two archives and their seals: nothing half-made is left");
+
+        let whole = fs::read(&first).unwrap();
+        for damage in ["", "agent"] {
+            fs::write(&first, damage).unwrap();
+            assert_eq!(fs::read(build(&ctx, &root).unwrap()).unwrap(), whole);
+        }
         let missing = Root { agent: Path::new("/nonexistent/agent"), content: "c", ..root };
         assert!(build(&ctx, &missing).unwrap_err().message.contains("/nonexistent/agent"));
     }

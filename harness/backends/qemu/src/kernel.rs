@@ -5,8 +5,8 @@
 use crate::packages;
 use crate::unpack;
 use isobench_core::sha256_hex;
-use isobench_runner::RunContext;
 use isobench_runner::part::{self, Part};
+use isobench_runner::{RunContext, sealed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -137,16 +137,20 @@ impl Kernel {
         };
         // Made aside and renamed, so that whoever sees the folder sees all of it.
         let fill = || -> io::Result<()> {
+            if home.exists() {
+                // Damaged. Only an import makes a folder of such a name below isobench's own cache.
+                fs::remove_dir_all(&home)?;
+            }
             let part = Part::beside(&home)?;
             fs::create_dir(part.path())?;
-            fs::write(part.path().join(name), &kernel)?;
+            sealed::write(&part.path().join(name), &kernel)?;
             for (name, ko) in &modules {
-                fs::write(part.path().join(format!("{name}.ko")), ko)?;
+                sealed::write(&part.path().join(format!("{name}.ko")), ko)?;
             }
             imported.write(&part.path().join(RECORD))?;
             match part.persist(&home) {
                 // Another process was faster, with the same content.
-                Err(_) if home.join(RECORD).is_file() => Ok(()),
+                Err(_) if Kernel::read(&home.join(RECORD)).is_some() => Ok(()),
                 renamed => renamed,
             }
         };
@@ -154,10 +158,11 @@ impl Kernel {
         Ok(imported)
     }
 
-    /// Reads a record whose kernel still exists.
+    /// Reads a record whose kernel is still whole. One that was imported before there were seals is kept: what would be
+    /// fetched in its place could be another version, and runs with the two would not compare.
     fn read(record: &Path) -> Option<Kernel> {
         let kernel: Kernel = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
-        let whole = kernel.image.is_file() && kernel.modules.iter().all(|m| m.is_file());
+        let whole = kernel.modules.iter().chain([&kernel.image]).all(|file| sealed::is_whole_since_first_seen(file));
         whole.then_some(kernel)
     }
 
@@ -287,6 +292,12 @@ mod tests {
         assert_eq!(first.release, "6.1.0-56-cloud-amd64");
         assert!(first.image.is_file());
         assert_eq!(Kernel::import(dir.path(), &image, "test", None, &[]).unwrap(), first);
+        let whole = fs::read(&image).unwrap();
+        for damage in ["", "\x7fELF...."] {
+            fs::write(&first.image, damage).unwrap();
+            assert_eq!(Kernel::import(dir.path(), &image, "test", None, &[]).unwrap(), first);
+            assert_eq!(fs::read(&first.image).unwrap(), whole, "a damaged kernel is imported again");
+        }
         let folders = fs::read_dir(dir.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
         assert_eq!(folders, 1, "nothing half-made is left");
     }

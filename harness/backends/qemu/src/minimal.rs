@@ -3,7 +3,7 @@
 
 use crate::kernel::{Kernel, Missing};
 use isobench_core::sha256_hex;
-use isobench_runner::RunContext;
+use isobench_runner::{RunContext, sealed};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,9 +20,14 @@ pub fn find(ctx: &RunContext) -> Result<Kernel, Missing> {
         )
     };
     let home = folder(&kernels).ok_or_else(|| missing("the minimal kernel has not been built".into()))?;
+    let image = home.join("vmlinux");
+    if !sealed::is_whole_since_first_seen(&image) {
+        let remedy = format!("remove {}, and `make build` builds it again", home.display());
+        return Err(Missing::new(format!("{} is damaged", image.display()), remedy));
+    }
     let source = fs::read_to_string(home.join("source"))
         .map_err(|e| missing(format!("{}: {e}", home.join("source").display())))?;
-    Kernel::import(&kernels, &home.join("vmlinux"), source.trim(), None, &[])
+    Kernel::import(&kernels, &image, source.trim(), None, &[])
 }
 
 /// Where the script has put it below `kernels`: the name ends in the version of the source's package.

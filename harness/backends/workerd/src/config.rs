@@ -4,8 +4,7 @@ use crate::Variant;
 use isobench_core::{Fault, Guest, sha256_hex};
 use isobench_runner::agents::program_stamp;
 use isobench_runner::helper::Helper;
-use isobench_runner::part;
-use isobench_runner::{RunContext, Target};
+use isobench_runner::{RunContext, Target, sealed};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ const WASM: &str = concat!(
 );
 const HOST: &str = include_str!("worker/host.js");
 
-/// The compiled configuration of `target`, made unless a block has done so before. A start that
+/// The compiled configuration of `target`, made unless it is whole in the cache. A start that
 /// reads the text takes 1.6 times as long, and this is what Cloudflare's own tools hand to workerd.
 ///
 /// # Errors
@@ -35,7 +34,7 @@ pub(crate) fn compiled(ctx: &RunContext, target: &Target, program: &Path) -> Res
     let (limits, sources) = (limits.to_string(), [ADAPTER, WASM, HOST].concat());
     let stamp = format!("{} {} {text}{limits}{sources}", program_stamp(program)?, target.artifact_sha256);
     let path = ctx.cache.join("workerd").join("configs").join(format!("{}.bin", sha256_hex(stamp.as_bytes())));
-    if path.is_file() {
+    if sealed::is_whole(&path) {
         return Ok(path);
     }
     let guest = fs::read(&target.artifact);
@@ -54,7 +53,7 @@ pub(crate) fn compiled(ctx: &RunContext, target: &Target, program: &Path) -> Res
     let binary = compile(program, &home, allowed).map_err(|e| Fault::backend(format!("the configuration: {e}")))?;
     // Made above, inside the state folder of this process.
     let _ = fs::remove_dir_all(home);
-    part::write(&path, binary).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))?;
+    sealed::write(&path, binary).map_err(|e| Fault::backend(format!("{}: {e}", path.display())))?;
     Ok(path)
 }
 

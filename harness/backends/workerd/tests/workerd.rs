@@ -53,6 +53,26 @@ fn start(deployment: &dyn Deployment) -> Box<dyn Instance> {
 }
 
 #[test]
+fn a_damaged_configuration_is_compiled_again() {
+    let Some(bed) = bed() else { return };
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let run = || {
+        let mut request = telling(&bed, "static", "", "");
+        request.ctx.cache = cache.path().into();
+        bed.run(&request).expect_ok();
+        let files = std::fs::read_dir(cache.path().join("workerd/configs")).expect("the configurations");
+        let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+        files.retain(|file| file.extension().is_some_and(|end| end == "bin"));
+        (files[0].clone(), std::fs::read(&files[0]).expect("a configuration"))
+    };
+    let (file, whole) = run();
+    for damage in ["", "no configuration"] {
+        std::fs::write(&file, damage).expect("damaging the configuration");
+        assert_eq!(run(), (file.clone(), whole.clone()));
+    }
+}
+
+#[test]
 fn every_guest_goes_through_every_experiment() {
     of_each(|bed, variant| {
         [Guest::Wasm, Guest::Js].into_iter().for_each(|guest| every_experiment(bed, variant, guest))
