@@ -67,6 +67,19 @@ fn a_guest_by_its_usual_name_may_not_be_a_link_out_of_the_folder() {
 }
 
 #[test]
+fn a_guest_that_is_a_pipe_or_a_folder_is_refused_by_name_and_not_waited_for() {
+    let checkout = Checkout::new();
+    checkout.script("w", "");
+    let guest = checkout.path("workloads/w/guest.js");
+    fs::remove_file(&guest).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&guest).status().unwrap().success());
+    checkout.run(&["check", "w"]).expect(3).says("w/guest.js: is a named pipe: put a regular file here");
+    fs::remove_file(&guest).unwrap();
+    fs::create_dir(&guest).unwrap();
+    checkout.run(&["check", "w"]).expect(3).says("w/guest.js: is a folder: put a regular file here");
+}
+
+#[test]
 fn an_input_or_answer_that_is_a_folder_or_a_pipe_is_refused_with_its_line() {
     for (key, line) in [("input", 5), ("expected", 6)] {
         for what in ["folder", "pipe"] {

@@ -1,11 +1,17 @@
 //! `workload.toml`: a fixture folder, parsed strictly and checked against what lies in the folder.
 
+mod folder;
+
 use crate::limits::Limits;
 use crate::words::Guest;
+use folder::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+/// The file that makes a folder a workload.
+const FILE: &str = "workload.toml";
 
 /// A workload whose files have been found; nothing has been built or run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +112,8 @@ struct WireLimits {
 
 /// Reads one fixture folder.
 pub fn load(dir: &Path) -> Result<Workload, WorkloadError> {
-    let file = dir.join("workload.toml");
+    let file = dir.join(FILE);
+    folder::find(dir, FILE, Kind::File)?;
     let text = fs::read_to_string(&file).map_err(|e| WorkloadError {
         file: file.clone(),
         line: None,
@@ -128,7 +135,7 @@ pub fn load_all(root: &Path) -> Result<Vec<Result<Workload, WorkloadError>>, Wor
         message: format!("{e}; run isobench inside its checkout, or set ISOBENCH_ROOT to it"),
     })?;
     let mut dirs: Vec<PathBuf> =
-        entries.flatten().map(|e| e.path()).filter(|p| p.join("workload.toml").is_file()).collect();
+        entries.flatten().map(|e| e.path()).filter(|p| p.join(FILE).symlink_metadata().is_ok()).collect();
     dirs.sort();
     Ok(dirs.iter().map(|d| load(d)).collect())
 }
@@ -217,17 +224,6 @@ impl Checker<'_> {
         Err(self.error(path.span(), format!("`{}` {what}: name a file", path.get_ref())))
     }
 
-    /// A file or folder that is there by its usual name. It may not be a link out of the workload's folder either.
-    fn usual(&self, name: &str) -> Result<Option<PathBuf>, WorkloadError> {
-        let path = self.dir.join(name);
-        let (Ok(real), Ok(root)) = (path.canonicalize(), self.dir.canonicalize()) else { return Ok(None) };
-        if real.starts_with(root) {
-            return Ok(Some(path));
-        }
-        let message = format!("leads out of the workload's folder, to {}: put a copy here", real.display());
-        Err(WorkloadError { file: path, line: None, message })
-    }
-
     /// A file or folder that exists and lies inside the workload's own folder.
     fn inside(&self, path: &toml::Spanned<String>) -> Result<PathBuf, WorkloadError> {
         let relative = Path::new(path.get_ref());
@@ -261,11 +257,13 @@ impl Checker<'_> {
                 (file(g.js)?, file(g.wasm)?, g.rust.map(|p| self.inside(&p)).transpose()?)
             }
             None => {
-                let wasm = self.usual("guest.wasm")?.map_or_else(|| self.usual("guest.wat"), |file| Ok(Some(file)))?;
-                (self.usual("guest.js")?, wasm, self.usual("rust")?)
+                let file = |name| folder::find(self.dir, name, Kind::File);
+                let wasm = file("guest.wasm")?.map_or_else(|| file("guest.wat"), |file| Ok(Some(file)))?;
+                (file("guest.js")?, wasm, folder::find(self.dir, "rust", Kind::Folder)?)
             }
         };
         if let Some(rust) = rust {
+            folder::check_below(self.dir, &rust)?;
             let manifest = rust.join("Cargo.toml");
             if !manifest.is_file() {
                 return Err(WorkloadError {
