@@ -4,6 +4,7 @@ use isobench_core::{FaultKind, Guest};
 use isobench_node::program::Program;
 use isobench_node::{Node, Variant};
 use isobench_runner::place::Places;
+use isobench_runner::protocol::BlockRequest;
 use isobench_runner::testing::js::runtime::{self, of_text, telling};
 use isobench_runner::testing::{TestBed, contract, skip, suite};
 use std::collections::BTreeSet;
@@ -25,6 +26,13 @@ fn bed() -> Option<TestBed> {
         return None;
     }
     Some(bed)
+}
+
+/// A block for a deployment in this process, which finds the program where the bed's runner would.
+fn in_this_process(bed: &TestBed, variant: &str) -> BlockRequest {
+    let mut request = telling(bed, variant, "", "");
+    request.ctx.cache = Places::find().expect("a cache").cache;
+    request
 }
 
 fn of_each(test: impl Fn(&TestBed, &str)) {
@@ -105,7 +113,7 @@ fn frames_in_pieces_and_large_ones_arrive_whole() {
 fn a_canary_in_one_instance_is_not_found_in_the_next_fifty() {
     of_each(|bed, variant| {
         runtime::a_canary(bed, variant, 50);
-        suite::a_seed_of_its_own(&Node, &telling(bed, variant, "", ""));
+        suite::a_seed_of_its_own(&Node, &in_this_process(bed, variant));
     });
 }
 
@@ -120,7 +128,7 @@ fn a_guest_sees_nothing_of_the_environment_but_the_cookie() {
 #[test]
 fn whatever_ends_an_instance_or_its_runner_leaves_nothing() {
     of_each(|bed, variant| {
-        suite::stop_drop_and_death_of(&Node, &telling(bed, variant, "", ""), b"leave a child");
+        suite::stop_drop_and_death_of(&Node, &in_this_process(bed, variant), b"leave a child");
         suite::a_runner_killed_during(bed, telling(bed, variant, "hang", ""), 2);
     });
 }

@@ -91,8 +91,8 @@ pub fn damaged_homes(bed: &TestBed, variant: &str, kept: &[&str]) {
         for damage in [remove, empty, garble] {
             damage(&entry);
             run("cache");
-            // No two snapshots of Node have quite the same size.
-            let made_again = bytes_below(&entry) > whole / 10 * 9 && !files_below(&entry).iter().any(is_garbled);
+            // No two snapshots of Node have quite the same size, and Deno's database may be less than its log was.
+            let made_again = bytes_below(&entry) > whole / 10 && !files_below(&entry).iter().any(is_garbled);
             assert!(made_again, "{} of {variant} was not made again", entry.display());
         }
     }
@@ -127,7 +127,8 @@ fn garble(entry: &Path) {
 }
 
 fn is_garbled(file: &PathBuf) -> bool {
-    fs::read(file).expect("a file").iter().all(|&byte| byte == b'x')
+    let bytes = fs::read(file).expect("a file");
+    !bytes.is_empty() && bytes.iter().all(|&byte| byte == b'x')
 }
 
 fn bytes_below(entry: &Path) -> u64 {
