@@ -16,6 +16,7 @@ use isobench_runner::client::INTERRUPTED;
 use isobench_runner::overhead::{self, OverheadAnswer, OverheadRequest, Task};
 use isobench_runner::place::{self, Places};
 use isobench_runner::plan::Filter;
+use isobench_runner::processors::OURS;
 use isobench_runner::protocol::{Series, Visit};
 use isobench_runner::session::Session;
 use isobench_stats::compare::Ratio;
@@ -170,7 +171,7 @@ fn value(records: Vec<Record>, metric: Metric) -> Result<f64> {
     if let Some(Record::Fault(fault)) = records.iter().find(|record| matches!(record, Record::Fault(_))) {
         bail!("{}", fault.fault);
     }
-    let found = block_values(records).into_iter().find(|(known, _)| *known == metric);
+    let found = block_values(records, OURS.count() as u32).into_iter().find(|(known, _)| *known == metric);
     Ok(found.with_context(|| format!("no {metric} was measured"))?.1)
 }
 

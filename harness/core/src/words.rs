@@ -156,6 +156,8 @@ pub enum Flag {
     Unstable,
     /// Blocks ran one cell after another (Criterion), not shuffled: drift may favour a cell.
     Sequential,
+    /// Too few samples were undisturbed for a figure of their own: it is that of all samples.
+    Disturbed,
     /// Fewer blocks than say how much blocks differ.
     Few,
     /// A CPU quota or an affinity mask binds isobench, and does not bind all processes of the row.

@@ -151,6 +151,7 @@ impl<'a> Accumulator<'a> {
                 order: run.plan.order,
                 entry,
                 model: backend.map_or(Model::Null, |b| b.description.model),
+                in_process: backend.is_some_and(|b| b.description.in_process),
                 emulated: backend.is_some_and(|b| b.availability.is_emulated()),
                 usual,
                 probe,

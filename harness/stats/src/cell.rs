@@ -30,6 +30,7 @@ pub(crate) struct Context<'a> {
     pub entry: &'a CellEntry,
     pub model: Model,
     pub emulated: bool,
+    pub in_process: bool,
     pub usual: Reference,
     pub probe: Probe,
 }
@@ -96,12 +97,7 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
 
 /// The value of every block for each of [`Metric::ALL`]: median start, median settled call, slope of PSS, calls per
 /// second on all of so many `processors`. Where undisturbed samples make the figure, of the blocks that have them.
-pub(crate) fn by_block(
-    data: &CellData,
-    settled: Option<&Settled>,
-    processors: u32,
-    probe: Probe,
-) -> [Vec<f64>; 4] {
+pub(crate) fn by_block(data: &CellData, settled: Option<&Settled>, processors: u32, probe: Probe) -> [Vec<f64>; 4] {
     let totals = data.starts.iter().find(|(name, _)| name == "total").map(|(_, series)| blocks(series, probe));
     let of = |blocks: Option<Vec<BlockValues>>| medians(&choose(&blocks.unwrap_or_default()).blocks);
     [of(totals), of(settled.map(Settled::tails)), slopes(&data.memory), rates(&data.throughput, processors, probe)]

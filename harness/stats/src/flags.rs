@@ -7,6 +7,7 @@ use crate::noise::{ByExperiment, WIDTH_LIMIT};
 use crate::settle::{SETTLE_LIMIT, SETTLED_SHARE};
 use crate::spread::{Estimate, Spread, TRUSTED_BLOCKS};
 use crate::summary::{CellSummary, Flagged};
+use crate::undisturbed::Contention;
 use isobench_core::run::Order;
 use isobench_core::words::{Experiment, Flag};
 
@@ -22,9 +23,11 @@ pub(crate) fn of(context: &Context, cell: &CellSummary) -> Vec<Flagged> {
     match by_run(Flag::Noisy) {
         Some(whole) => flags.push(whole),
         None => {
-            flags.extend(cell.headlines.iter().filter_map(|headline| noisy(cell, headline)).chain(noisy_load(cell)));
+            let noisy = |headline| noisy(cell, headline, context.in_process);
+            flags.extend(cell.headlines.iter().filter_map(noisy).chain(noisy_load(cell)));
         }
     }
+    flags.extend(cell.headlines.iter().filter_map(|headline| disturbed(cell, headline.metric)));
     flags.extend(unstable(cell).or_else(|| by_run(Flag::Unstable)));
     if known(Flag::Unbound) {
         let why = "isobench's CPU quota or processors do not bind all processes of this row, because a daemon made them or \
@@ -39,13 +42,34 @@ pub(crate) fn of(context: &Context, cell: &CellSummary) -> Vec<Flagged> {
 }
 
 /// A metric whose printed interval is wide, or whose blocks were disturbed.
-fn noisy(cell: &CellSummary, headline: &Headline) -> Option<Flagged> {
+fn noisy(cell: &CellSummary, headline: &Headline, in_process: bool) -> Option<Flagged> {
     let metric = headline.metric;
-    let disturbed = cell.circumstances.by_experiment.iter().filter(|of| moves(of.experiment, metric));
+    // In process the probes ran where the work did, and have left out what was disturbed. Elsewhere they may have been on
+    // another processor than the work.
+    let left_out = in_process && contention(cell, metric).is_some_and(|contention| contention.selected);
+    let disturbed = cell.circumstances.by_experiment.iter().filter(|of| !left_out && moves(of.experiment, metric));
     let mut reasons: Vec<String> = disturbed.filter_map(ByExperiment::noise).collect();
     reasons.extend(wide(headline.estimate));
     let why = format!("{metric}: {}", reasons.join("; "));
     (!reasons.is_empty()).then_some(Flagged { flag: Flag::Noisy, metric: Some(metric), why })
+}
+
+/// A metric of which too few samples were undisturbed for a figure of their own.
+fn disturbed(cell: &CellSummary, metric: Metric) -> Option<Flagged> {
+    let contention = contention(cell, metric).filter(|contention| !contention.selected)?;
+    let share = contention.undisturbed * 100.0;
+    let why =
+        format!("{metric}: {share:.0} % of the samples were undisturbed, in too few blocks: this is the figure of all");
+    Some(Flagged { flag: Flag::Disturbed, metric: Some(metric), why })
+}
+
+/// What the contention probe saw around the samples of a metric.
+fn contention(cell: &CellSummary, metric: Metric) -> Option<Contention> {
+    match metric {
+        Metric::ColdStart => cell.cold_start.as_ref()?.total.contention,
+        Metric::WarmCall => cell.warm_call.as_ref()?.tail.contention,
+        Metric::Memory | Metric::Throughput => None,
+    }
 }
 
 /// Whether a disturbance during blocks of `experiment` moves `metric`. Steal time and busy neighbours move times and
