@@ -1,4 +1,4 @@
-//! A busy machine makes verdicts noisy, not wrong. Alone in its file: the test keeps every processor busy.
+//! A busy machine makes no verdict wrong. Alone in its file: the test keeps every processor busy.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn run(checkout: &Checkout, out: &str) -> String {
 }
 
 #[test]
-fn other_programs_on_every_core_make_a_comparison_noisy_and_not_wrong() {
+fn other_programs_on_every_core_make_no_comparison_wrong() {
     let checkout = Checkout::new();
     checkout.script("work", "spin = true\nstart_us = 300\ncall_us = 300");
     let before = run(&checkout, "before");
@@ -44,5 +44,9 @@ fn other_programs_on_every_core_make_a_comparison_noisy_and_not_wrong() {
     })
     .unwrap();
     assert!(blocks.1 * 2 > blocks.0, "the neighbours are seen in most blocks: {blocks:?}");
-    checkout.run(&["compare", &before, &beside, "--fail-on", "0"]).expect(6).says("too noisy to tell");
+    // Either enough starts between two turns of the neighbours were undisturbed, and nothing has changed, or nothing can
+    // be said.
+    let compared = checkout.run(&["compare", &before, &beside, "--fail-on", "0"]);
+    assert!(matches!(compared.code, Some(0 | 6)), "{compared:?}");
+    assert!(!compared.stdout.contains("slower"), "{compared:?}");
 }

@@ -1,6 +1,6 @@
 //! The word for a row, from its numbers.
 
-use crate::compare::{IMPORTANT, Ratio, Row, SIGNIFICANT, TEST_BLOCKS, Unit, Word};
+use crate::compare::{IMPORTANT, Ratio, Row, SIGNIFICANT, SMALLEST, TEST_BLOCKS, Unit, Word};
 use crate::of_runs::TEST_RUNS;
 use crate::permutation::smallest_p;
 use isobench_core::words::Flag;
@@ -14,7 +14,7 @@ use isobench_core::words::Flag;
 /// cases the test stands.
 pub(crate) fn judge(row: &Row, rows: usize, unit: Unit) -> (Word, String) {
     let (Some(base), Some(new)) = (&row.base, &row.new) else { return (Word::OneSided, row.why.clone()) };
-    let noisy = |flags: &[Flag]| flags.contains(&Flag::Noisy);
+    let noisy = |flags: &[Flag]| flags.contains(&Flag::Noisy) || flags.contains(&Flag::Disturbed);
     let said = match (noisy(&base.flags), noisy(&new.flags)) {
         (true, true) => Some("both runs are noisy here"),
         (true, false) => Some("the base is noisy here"),
@@ -35,7 +35,7 @@ pub(crate) fn judge(row: &Row, rows: usize, unit: Unit) -> (Word, String) {
         return (Word::TooFewBlocks, format!("{least} of the {needed} {units} that the test needs"));
     };
     let called = p < SIGNIFICANT && (low > 1.0 || high < 1.0);
-    let within_floor = row.floor.is_some_and(|floor| ratio.effect() <= floor);
+    let within_floor = ratio.effect() <= row.floor.unwrap_or(0.0).max(SMALLEST);
     if called && !within_floor {
         let better = (ratio.value > 1.0) == row.metric.more_is_better();
         let why = match (row.floor, said) {
