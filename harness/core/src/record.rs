@@ -85,7 +85,8 @@ pub struct Samples {
     /// The experiment.
     #[serde(rename = "e")]
     pub experiment: Experiment,
-    /// Phase or `total` or `destroy` for `cold_start`, `call` for `warm_call`, yardstick for `footprint`.
+    /// Phase or `total` or `destroy` for `cold_start`, `call` or `call_same_core` for `warm_call`, yardstick for
+    /// `footprint`.
     #[serde(rename = "m")]
     pub metric: String,
     /// Live instances, where the experiment varies them (`footprint`).
@@ -342,7 +343,8 @@ pub struct BlockRecord {
     /// Processor time the hypervisor took from all cores while the block ran, in parts per million of wall time × cores.
     pub steal_ppm: u64,
     /// Share of the block in which some task waited for a processor (`/proc/pressure/cpu`, `some`), in parts per
-    /// million; absent where the kernel has no pressure accounting.
+    /// million; absent where the kernel has no pressure accounting, and where processors were kept awake: what keeps them
+    /// awake waits all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_pressure_ppm: Option<u64>,
     /// Times the kernel took the processor from the block's processes while they still wanted it (`ru_nivcsw` of the
@@ -365,6 +367,10 @@ pub struct BlockRecord {
     /// processors. 0: not throttled. Absent: the kernel does not report it, or the run is of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_us: Option<u64>,
+    /// Processors that were kept from halting while the block ran. Absent: none were (rows in process, load, a CPU quota,
+    /// hardware threads that a spinner would slow), or the run is of before schema 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awake: Option<u32>,
 }
 
 impl Record {

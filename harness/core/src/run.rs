@@ -208,6 +208,10 @@ pub struct Machine {
     /// What the kernel's clock counts: `tsc`, `kvm-clock`, `hpet`, … Absent in runs of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clocksource: Option<String>,
+    /// Median round trip of a byte between two programs on two processors, nanoseconds: with the processors left to halt,
+    /// and kept awake. Absent on one processor, where they cannot be kept awake, and before schema 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake_up_ns: Option<[u64; 2]>,
     /// Hypervisor the machine itself runs under.
     pub hypervisor: Option<String>,
     /// `v1`, `v2` or `hybrid`.

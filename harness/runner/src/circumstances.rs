@@ -59,7 +59,8 @@ impl Before {
     }
 
     /// The block has just ended, and every process of it has been waited for.
-    pub fn end(self, cell: CellId, block: u32, experiment: Experiment) -> BlockRecord {
+    /// So many processors were kept `awake` meanwhile.
+    pub fn end(self, cell: CellId, block: u32, experiment: Experiment, awake: Option<u32>) -> BlockRecord {
         let wall_ns = nanos(self.begun.elapsed());
         let pressure_us = OURS.pressure_us().zip(self.pressure_us).map(|(now, then)| now.saturating_sub(then));
         let (steal_ppm, khz) = (steal_ppm(self.steal, OURS.steal_ticks()), OURS.khz());
@@ -73,12 +74,13 @@ impl Before {
             at_unix_ms: self.at_unix_ms,
             wall_ns,
             steal_ppm,
-            cpu_pressure_ppm: pressure_us.map(|us| us * 1_000_000_000 / wall_ns.max(1)),
+            cpu_pressure_ppm: pressure_us.filter(|_| awake.is_none()).map(|us| us * 1_000_000_000 / wall_ns.max(1)),
             involuntary_switches,
             khz,
             calibration_ns: Some([self.end.calibration_ns, end.calibration_ns]),
             others_runnable: self.end.others_runnable.zip(end.others_runnable).map(<[u64; 2]>::from),
             throttled_us: throttled.map(|time| time.as_micros() as u64),
+            awake,
         }
     }
 }
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_block_is_described_by_what_lies_between_its_ends() {
-        let record = Before::read().end(3, 7, Experiment::Footprint);
+        let record = Before::read().end(3, 7, Experiment::Footprint, None);
         assert_eq!((record.cell, record.block, record.experiment), (3, 7, Some(Experiment::Footprint)));
         assert!(record.wall_ns > 0 && record.calibration_ns.unwrap().iter().all(|ns| *ns > 0));
     }

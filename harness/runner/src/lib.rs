@@ -12,6 +12,7 @@
 
 pub mod agents;
 pub mod allowance;
+pub mod awake;
 pub mod backend;
 pub mod cgroup;
 pub mod channel;
@@ -42,6 +43,7 @@ pub mod probing;
 pub mod processors;
 pub mod protocol;
 pub mod reap;
+mod same_core;
 pub mod sealed;
 pub mod select;
 pub mod serve;

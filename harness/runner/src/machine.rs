@@ -25,6 +25,7 @@ pub fn describe() -> Machine {
         os: os_name().unwrap_or_else(|| "unknown".into()),
         mitigations: mitigations(),
         governor: text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        wake_up_ns: None,
         clocksource: text("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         hypervisor: hypervisor(&cpuinfo),
         cgroup: cgroup_mode().into(),

@@ -25,6 +25,11 @@ impl Processors {
         Processors { allowed: affinity().unwrap_or_else(|| online.clone()), online }
     }
 
+    /// Their numbers, rising.
+    pub fn each(&self) -> impl Iterator<Item = usize> {
+        self.allowed.iter().copied()
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.allowed.len()
@@ -97,6 +102,16 @@ impl Processors {
 
 fn text(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|t| t.trim().to_string())
+}
+
+/// Lets the thread `tid` (0: the calling one) run on `numbers` alone; whether the kernel agreed.
+pub fn pin(tid: i32, numbers: impl IntoIterator<Item = usize>) -> bool {
+    // SAFETY: an all-zero set is valid, the macro checks the index against its size, and the call only reads it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        numbers.into_iter().for_each(|n| libc::CPU_SET(n, &mut set));
+        libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &set) == 0
+    }
 }
 
 /// `None` on a machine with more processors than the C library's set has room for.

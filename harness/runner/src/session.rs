@@ -4,6 +4,7 @@
 mod remote;
 
 use crate::allowance;
+use crate::awake::{self, Awake};
 use crate::backend::{RunContext, Target};
 use crate::circumstances::Before;
 use crate::client::INTERRUPTED;
@@ -18,7 +19,9 @@ use crate::settings::Settings;
 use isobench_core::run::{Absent, CellFault, Order, Plan, SCHEMA_VERSION, WorkloadEntry};
 use isobench_core::store::{RunDir, SampleWriter, StoreError};
 use isobench_core::workload::{self, WorkloadError};
-use isobench_core::{CellEntry, CellId, Description, Guest, Model, Record, RunFile, SampleFlag, Side, Workload};
+use isobench_core::{
+    CellEntry, CellId, Description, Guest, Machine, Model, Record, RunFile, SampleFlag, Side, Workload,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -132,7 +135,7 @@ impl Session {
             ended_unix_ms: None,
             stopped_early: None,
             plan: Plan { configurations: fleets.iter().filter_map(Fleet::configuration).collect(), ..options.plan },
-            machine: machine::describe(),
+            machine: Machine { wake_up_ns: awake::wake_up_ns(), ..machine::describe() },
             backends: all.entries,
             workloads: workloads.values().map(workload_entry).collect(),
             cells: all.cells,
@@ -199,8 +202,12 @@ impl Session {
     /// One block in a fresh runner process, on disk when this returns. An interrupted block is left out whole.
     pub fn visit(&mut self, id: CellId, visit: &Visit, flag: Option<SampleFlag>) -> Result<Vec<Record>, SessionError> {
         let before = Before::read();
+        // Under load a processor may halt as it would for a user; in process nothing has to wake up.
+        let closed_loop = matches!(visit, Visit::ColdStart { .. } | Visit::Throughput { .. });
+        let awake = (closed_loop && !self.in_process(id)).then(Awake::start).flatten();
         let (block, mut records) = self.block(id, visit);
-        let circumstances = before.end(id, block, visit.experiment());
+        let kept_awake = awake.map(|awake| awake.processors());
+        let circumstances = before.end(id, block, visit.experiment(), kept_awake);
         interrupted()?;
         for record in &mut records {
             if let (Record::Samples(samples), Some(flag)) = (record, flag) {

@@ -55,6 +55,8 @@ pub(crate) struct CellData {
     pub first_starts: Vec<(String, Series)>,
     pub starts_after_import: Vec<(String, Series)>,
     pub calls: Series,
+    /// Calls with the instance on the processor of the runner.
+    pub calls_same_core: Series,
     /// Yardstick → instances → values.
     pub memory: BTreeMap<String, BTreeMap<u32, Series>>,
     pub throughput: BTreeMap<(Mode, u32), Visits>,
@@ -222,6 +224,7 @@ impl CellData {
                 });
                 &mut metrics[at].1
             }
+            Experiment::WarmCall if samples.metric == "call_same_core" => &mut self.calls_same_core,
             Experiment::WarmCall => &mut self.calls,
             Experiment::Footprint => {
                 self.memory.entry(samples.metric).or_default().entry(samples.n.unwrap_or(0)).or_default()

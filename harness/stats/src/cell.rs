@@ -82,7 +82,9 @@ pub(crate) fn summarise(context: &Context, mut data: CellData) -> CellSummary {
     cell.first_in_process = starts(&data.first_starts, probe);
     cell.early_starts = starts(&early, probe);
     cell.first_after_import = starts(&data.starts_after_import, probe);
-    cell.warm_call = settled.and_then(|settled| warm_call(&settled));
+    let same_core =
+        Settled::of(&data.calls_same_core, probe).and_then(|settled| Some(distribution(&settled.tails())?.0));
+    cell.warm_call = settled.and_then(|settled| Some(WarmCall { same_core, ..warm_call(&settled)? }));
     cell.footprint = footprint(data.memory);
     cell.throughput = throughput(data.throughput, probe);
     cell.load = data.load.curves();
@@ -259,6 +261,7 @@ fn warm_call(settled: &Settled) -> Option<WarmCall> {
         curve,
         calls: settled.series.iter().map(|(series, _)| series.all.len() as u64).sum(),
         shapes: settled.shapes,
+        same_core: None,
         halves: settled.shapes.is_unstable().then(halves).flatten(),
     })
 }

@@ -7,7 +7,6 @@ use crate::noise::{ByExperiment, WIDTH_LIMIT};
 use crate::settle::{SETTLE_LIMIT, SETTLED_SHARE};
 use crate::spread::{Estimate, Spread, TRUSTED_BLOCKS};
 use crate::summary::{CellSummary, Flagged};
-use crate::undisturbed::Contention;
 use isobench_core::run::Order;
 use isobench_core::words::{Experiment, Flag};
 
@@ -46,7 +45,7 @@ fn noisy(cell: &CellSummary, headline: &Headline, in_process: bool) -> Option<Fl
     let metric = headline.metric;
     // In process the probes ran where the work did, and have left out what was disturbed. Elsewhere they may have been on
     // another processor than the work.
-    let left_out = in_process && contention(cell, metric).is_some_and(|contention| contention.selected);
+    let left_out = in_process && cell.contention(metric).is_some_and(|contention| contention.selected);
     let disturbed = cell.circumstances.by_experiment.iter().filter(|of| !left_out && moves(of.experiment, metric));
     let mut reasons: Vec<String> = disturbed.filter_map(ByExperiment::noise).collect();
     reasons.extend(wide(headline.estimate));
@@ -56,20 +55,11 @@ fn noisy(cell: &CellSummary, headline: &Headline, in_process: bool) -> Option<Fl
 
 /// A metric of which too few samples were undisturbed for a figure of their own.
 fn disturbed(cell: &CellSummary, metric: Metric) -> Option<Flagged> {
-    let contention = contention(cell, metric).filter(|contention| !contention.selected)?;
+    let contention = cell.contention(metric).filter(|contention| !contention.selected)?;
     let share = contention.undisturbed * 100.0;
     let why =
         format!("{metric}: {share:.0} % of the samples were undisturbed, in too few blocks: this is the figure of all");
     Some(Flagged { flag: Flag::Disturbed, metric: Some(metric), why })
-}
-
-/// What the contention probe saw around the samples of a metric.
-fn contention(cell: &CellSummary, metric: Metric) -> Option<Contention> {
-    match metric {
-        Metric::ColdStart => cell.cold_start.as_ref()?.total.contention,
-        Metric::WarmCall => cell.warm_call.as_ref()?.tail.contention,
-        Metric::Memory | Metric::Throughput => None,
-    }
 }
 
 /// Whether a disturbance during blocks of `experiment` moves `metric`. Steal time and busy neighbours move times and

@@ -161,6 +161,15 @@ impl CellSummary {
         self.headlines.iter().find(|h| h.metric == metric)
     }
 
+    /// What the contention probe saw around the samples of a metric; absent where nothing was probed.
+    pub fn contention(&self, metric: Metric) -> Option<Contention> {
+        match metric {
+            Metric::ColdStart => self.cold_start.as_ref()?.total.contention,
+            Metric::WarmCall => self.warm_call.as_ref()?.tail.contention,
+            Metric::Memory | Metric::Throughput => None,
+        }
+    }
+
     /// The entry of one yardstick.
     pub fn yardstick(&self, metric: &str) -> Option<&Yardstick> {
         self.footprint.iter().find(|y| y.metric == metric)
@@ -232,6 +241,9 @@ pub struct WarmCall {
     pub calls: u64,
     /// Blocks by the shape of their series.
     pub shapes: Shapes,
+    /// The same calls with the instance and the runner on one processor, where they are programs of their own: the settled
+    /// part of each block's series.
+    pub same_core: Option<Measure>,
     /// Medians of the first and the last halves of the blocks' series, where most of them never settled: no single
     /// number describes such a cell.
     pub halves: Option<[Estimate; 2]>,

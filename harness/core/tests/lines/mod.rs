@@ -81,6 +81,7 @@ pub fn lines() -> Vec<Record> {
             calibration_ns: Some([1_000_000, 1_010_000]),
             others_runnable: Some([0, 1]),
             throttled_us: Some(0),
+            awake: None,
         }),
         Record::Load(Load {
             cell: 3,

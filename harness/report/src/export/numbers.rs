@@ -51,6 +51,7 @@ pub(super) fn numbers(cell: &CellSummary) -> Vec<Number> {
     }
     if let Some(warm) = &cell.warm_call {
         all.extend(times(Experiment::WarmCall, "call", None, &warm.tail));
+        all.extend(warm.same_core.iter().flat_map(|calls| times(Experiment::WarmCall, "call_same_core", None, calls)));
     }
     all.extend(footprint(cell));
     all.extend(throughput(cell));

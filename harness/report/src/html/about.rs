@@ -55,6 +55,12 @@ fn machine(machine: &Machine) -> Markup {
         ("System", machine.os.clone()),
         ("Hypervisor", machine.hypervisor.clone().unwrap_or_else(|| "none seen".into())),
         ("Frequency governor", machine.governor.clone().unwrap_or_else(unknown)),
+        (
+            "Round trip between processors",
+            machine.wake_up_ns.map_or_else(unknown, |[halting, awake]| {
+                format!("{} if they may halt, {} kept awake", units::time(halting as f64), units::time(awake as f64))
+            }),
+        ),
         ("Clock source", machine.clocksource.clone().unwrap_or_else(unknown)),
         ("Control groups", machine.cgroup.clone()),
         ("Transparent huge pages", machine.thp.clone().unwrap_or_else(unknown)),

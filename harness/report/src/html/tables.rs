@@ -15,6 +15,8 @@ use maud::{Markup, html};
 /// From this share of undisturbed samples on, the figure of all samples is shown on hovering alone.
 const MOSTLY: f64 = 0.9;
 
+const SAME_CORE: &str = "the caller and the instance on one processor; beside it, wherever the scheduler puts them, on processors that are kept from halting";
+
 /// The rows of the first workload, by rising cold start.
 pub fn headline(table: &Table) -> Markup {
     let first_starts = table.rows.iter().any(|row| row.cell.first_in_process.is_some());
@@ -106,7 +108,8 @@ pub(super) fn estimate(quantity: Quantity, estimate: Option<Estimate>) -> Markup
 /// A headline number with the flags that speak of its metric alone.
 fn marked(cell: &CellSummary, metric: Metric, estimate: Option<Estimate>) -> Markup {
     let Some(estimate) = estimate else { return html! { td.n.none { "–" } } };
-    html! { td.n { (value(Quantity::of(metric), estimate)) (tags(cell, metric)) } }
+    let quantity = Quantity::of(metric);
+    html! { td.n { (value(quantity, estimate)) (contended(quantity, cell.contention(metric))) (tags(cell, metric)) } }
 }
 
 fn tags(cell: &CellSummary, metric: Metric) -> Markup {
@@ -240,15 +243,16 @@ fn starts(starts: Option<&isobench_stats::Starts>) -> Markup {
 
 /// The median of the settled calls; where they never settle, also those of both halves.
 fn warm_call(cell: &CellSummary) -> Markup {
-    let warm = cell.warm_call.as_ref();
-    let Some((warm, halves)) = warm.and_then(|warm| Some((warm, warm.halves?))) else {
-        return marked(cell, Metric::WarmCall, warm.map(|warm| warm.tail.p50));
-    };
-    let [first, last] = halves.map(|half| Quantity::Time.estimate(half));
+    let Some(warm) = &cell.warm_call else { return marked(cell, Metric::WarmCall, None) };
     html! {
         td.n {
             (value(Quantity::Time, warm.tail.p50)) (contended(Quantity::Time, warm.tail.contention))
-            small.halves title="most blocks never settled" { "first half " (first) br; "last half " (last) }
+            @if let Some([first, last]) = warm.halves.map(|halves| halves.map(|half| Quantity::Time.estimate(half))) {
+                small.halves title="most blocks never settled" { "first half " (first) br; "last half " (last) }
+            }
+            @if let Some(same_core) = &warm.same_core {
+                small title=(SAME_CORE) { "same core " (Quantity::Time.estimate(same_core.p50)) }
+            }
             (tags(cell, Metric::WarmCall))
         }
     }

@@ -4,6 +4,7 @@ use super::{Case, samples, start_answered};
 use crate::backend::{Deployment, Instance};
 use crate::probe::probe;
 use crate::protocol::{BlockRequest, Series, StartCount};
+use crate::same_core::SameCore;
 use crate::stopwatch::{Deadline, Phases, nanos};
 use isobench_core::{Experiment, Fault, Record, SampleFlag, Unit};
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ pub(super) fn visit(
         }
         if let (Some(series), true) = (warm, last) {
             *experiment = Experiment::WarmCall;
-            Warm::new(request, instance.as_mut(), case, series).measure(emit)?;
+            warm_calls(request, instance.as_mut(), case, series, emit)?;
         }
         let before = Instant::now();
         instance.stop(Deadline::after(request.target.limits.stop_deadline()))?;
@@ -66,9 +67,27 @@ pub(super) fn visit(
     }
 }
 
+/// The series of warm calls, and a shorter one with the instance on the processor of this thread.
+fn warm_calls(
+    request: &BlockRequest,
+    instance: &mut dyn Instance,
+    case: &Case,
+    series: Series,
+    emit: &mut dyn FnMut(Record),
+) -> Result<(), Fault> {
+    Warm::new(request, "call", instance, case, series).measure(emit)?;
+    if request.in_process || request.target.emulated {
+        return Ok(());
+    }
+    let Some(_together) = SameCore::with(&instance.footprint()) else { return Ok(()) };
+    let series = Series { min_ms: series.min_ms / 2, max_ms: series.max_ms / 2, ..series };
+    Warm::new(request, "call_same_core", instance, case, series).measure(emit)
+}
+
 /// Warm calls on one instance.
 struct Warm<'a> {
     request: &'a BlockRequest,
+    metric: &'static str,
     instance: &'a mut dyn Instance,
     case: &'a Case,
     series: Series,
@@ -89,9 +108,15 @@ struct Stretch {
 }
 
 impl<'a> Warm<'a> {
-    fn new(request: &'a BlockRequest, instance: &'a mut dyn Instance, case: &'a Case, series: Series) -> Warm<'a> {
+    fn new(
+        request: &'a BlockRequest,
+        metric: &'static str,
+        instance: &'a mut dyn Instance,
+        case: &'a Case,
+        series: Series,
+    ) -> Warm<'a> {
         let latest = Instant::now() + Duration::from_millis(series.max_ms);
-        Warm { request, instance, case, series, latest, calls: 0, kept: 0 }
+        Warm { request, metric, instance, case, series, latest, calls: 0, kept: 0 }
     }
 
     /// Calls until the series is long enough. What was measured before a fault is kept.
@@ -109,7 +134,8 @@ impl<'a> Warm<'a> {
             // As many as this one says will fill the next, so that `KEPT` of them are kept.
             let usual = STRETCH.as_nanos() * u128::from(stretch.calls) / stretch.taken.as_nanos().max(1);
             if !stretch.values.is_empty() {
-                let mut line = samples(self.request, Experiment::WarmCall, "call", Unit::Ns, index, stretch.values);
+                let mut line =
+                    samples(self.request, Experiment::WarmCall, self.metric, Unit::Ns, index, stretch.values);
                 (line.probe_ns, line.every) = (Some([before, after]), Some(every).filter(|k| *k > 1));
                 emit(Record::Samples(line));
             }
@@ -118,7 +144,10 @@ impl<'a> Warm<'a> {
             if enough || self.kept >= max_calls || Instant::now() >= self.latest {
                 return Ok(());
             }
-            (most, every) = (u32::MAX, u32::try_from(usual / KEPT).unwrap_or(u32::MAX).max(1));
+            (most, every) = match min_calls.saturating_sub(self.calls) {
+                0 => (u32::MAX, u32::try_from(usual / KEPT).unwrap_or(u32::MAX).max(1)),
+                missing => (missing, 1),
+            };
             before = after;
         }
     }
