@@ -7,7 +7,7 @@
 
 use crate::backend::Cleaned;
 use crate::stopwatch::Deadline;
-use crate::{allowance, cgroup, containers, reap};
+use crate::{allowance, cgroup, containers, reap, usable};
 use isobench_core::Fault;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -50,6 +50,9 @@ impl Daemon {
         if unsafe { libc::geteuid() } != 0 {
             return Err(Fault::backend("only root can start one"));
         }
+        // Snapshots lie below the folder, and overlayfs has its folders from one line of mount options.
+        let usable = usable::without(dir, ",:\\", "the overlay file system", usable::STATE_REMEDY);
+        usable.map_err(|e| Fault::backend(e.to_string()))?;
         let program = PathBuf::from(command.get_program());
         let mut spawn = || {
             for folder in hidden {

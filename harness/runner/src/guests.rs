@@ -3,7 +3,7 @@
 use crate::agents::{self, output_of, run_to_end};
 use crate::part::{self, Part};
 use crate::place::Places;
-use crate::sealed;
+use crate::{sealed, usable};
 use isobench_core::workload::GuestSource;
 use isobench_core::{Guest, Workload, sha256_hex};
 use std::collections::BTreeMap;
@@ -124,6 +124,8 @@ fn build_native(places: &Places, dir: &Path, out: &Path) -> Result<(), String> {
     // A target folder for each workload: in a shared one, packages of one name overwrite each other's program.
     let folder = sha256_hex(dir.as_os_str().as_encoded_bytes());
     let target_dir = places.cache.join("guests/target").join(&folder[..16]);
+    // Cargo joins folders by colons, and LLVM's linker fills in what follows a percent sign.
+    usable::without(&target_dir, ":%", "a build with Cargo", usable::CACHE_REMEDY).map_err(|e| e.to_string())?;
     let mut command = Command::new("cargo");
     command
         .args(["build", "--release", "--quiet", "--message-format", "json-render-diagnostics", "--manifest-path"])

@@ -52,6 +52,7 @@ pub mod settings;
 pub mod spawned;
 pub mod stopwatch;
 pub mod testing;
+pub mod usable;
 
 pub use backend::{Attribution, Backend, Cleaned, Deployment, Instance, Prepared, RunContext, Target};
 pub use stopwatch::{Deadline, Phases};

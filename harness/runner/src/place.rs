@@ -1,7 +1,7 @@
 //! Where things lie: the checkout, the cache, the state folders, our own programs.
 
 use crate::helper::Helper;
-use crate::owned;
+use crate::{owned, usable};
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::path::{Path, PathBuf};
@@ -42,8 +42,8 @@ impl Places {
     /// program. An empty variable counts as unset.
     ///
     /// # Errors
-    /// Returns an error if there is no checkout, or if the cache or the state folder cannot be made or is not
-    /// isobench's own ([`owned`]).
+    /// Returns an error if there is no checkout, if a path cannot be used ([`usable`]), or if the cache or the state
+    /// folder cannot be made or is not isobench's own ([`owned`]).
     pub fn find() -> Result<Places> {
         let places = Places {
             root: match set("ISOBENCH_ROOT")? {
@@ -54,6 +54,11 @@ impl Places {
             state: state_folder()?,
             programs: programs()?,
         };
+        // Before anything is made at such a path.
+        usable::plain(&places.root, "move the checkout to a folder without it")?;
+        usable::plain(&places.programs, "set ISOBENCH_PROGRAMS to a folder without it")?;
+        usable::plain(&places.cache, usable::CACHE_REMEDY)?;
+        usable::plain(&places.state, usable::STATE_REMEDY)?;
         owned::cache(&places.cache)?;
         owned::state_root(&places.state)?;
         Ok(places)

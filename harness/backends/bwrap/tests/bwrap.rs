@@ -2,12 +2,17 @@
 //! behind. Without bubblewrap, or where user namespaces are forbidden, the tests are skipped, loudly.
 
 use isobench_bwrap::{Bwrap, Variant};
-use isobench_core::FaultKind;
+use isobench_core::{FaultKind, Guest};
 use isobench_runner::testing::{self, TestBed, suite};
 
 /// What `test` says of every variant, where there can be any.
 fn of_each(test: impl Fn(&TestBed, &str)) {
     testing::of_each(env!("CARGO_BIN_EXE_isobench-runner-bwrap"), Variant::Seccomp.name(), test);
+}
+
+#[test]
+fn folders_with_odd_characters_work() {
+    of_each(|bed, variant| suite::odd_folders(bed, variant, Guest::Native));
 }
 
 #[test]

@@ -11,6 +11,11 @@ fn of_each(test: impl Fn(&TestBed, &str)) {
 }
 
 #[test]
+fn folders_with_odd_characters_work() {
+    of_each(|bed, variant| suite::odd_folders(bed, variant, Guest::Native));
+}
+
+#[test]
 fn every_guest_goes_through_every_experiment() {
     of_each(suite::every_guest);
 }

@@ -7,7 +7,7 @@ use crate::script::{AGENT, Home, START, Scripted, refused};
 use isobench_core::Fault;
 use isobench_runner::agents::{report_of, run_to_end};
 use isobench_runner::part::Part;
-use isobench_runner::{RunContext, Target, sealed};
+use isobench_runner::{RunContext, Target, sealed, usable};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -24,6 +24,8 @@ const REPORT: (&str, &str) = ("NODE_DEBUG_NATIVE", "COMPILE_CACHE");
 /// cannot be loaded ahead.
 pub fn deployed(ctx: &RunContext, target: &Target, program: &Program) -> Result<Scripted, Fault> {
     let variant = Variant::named(&target.variant)?;
+    let usable = usable::without(&ctx.cache, "\\", "the module loader of Node", usable::CACHE_REMEDY);
+    usable.map_err(|e| Fault::backend(e.to_string()))?;
     let home = Home::of(ctx, "node", &program.path, target, BUNDLE)?;
     let heap = format!("--max-heap-size={}", target.limits.memory_bytes >> 20);
     let text = |path: PathBuf| path.display().to_string();

@@ -42,6 +42,11 @@ fn of_each(test: impl Fn(&TestBed, &str)) {
 }
 
 #[test]
+fn folders_with_odd_characters_work() {
+    of_each(|bed, variant| suite::odd_folders_without(bed, variant, Guest::Js, "\\"));
+}
+
+#[test]
 fn a_guest_goes_through_every_experiment() {
     of_each(|bed, variant| {
         assert!(suite::every_experiment(bed, variant, Guest::Js).is_none_or(|before| before == 0));

@@ -20,6 +20,12 @@ fn script(bed: &TestBed, text: &str) -> PathBuf {
 }
 
 #[test]
+fn folders_with_odd_characters_work() {
+    BOTH.into_iter().for_each(|variant| suite::odd_folders(&bed(), variant, Guest::Native));
+    suite::odd_folders(&bed(), "spawn", Guest::Wasm);
+}
+
+#[test]
 fn every_guest_goes_through_every_experiment() {
     for guest in Guest::ALL {
         assert!(suite::every_experiment(&bed(), "spawn", guest).is_none_or(|before| before == 0));

@@ -5,7 +5,7 @@ use isobench_core::load::StartLimit;
 use isobench_core::record::BoundBy;
 use isobench_core::{Experiment, FaultKind, Guest, Record};
 use isobench_runner::protocol::{BlockRequest, Density, Visit};
-use isobench_runner::testing::{self, Outcome, TestBed, contract};
+use isobench_runner::testing::{self, Outcome, TestBed, contract, suite};
 use std::fs;
 use std::path::Path;
 
@@ -55,6 +55,12 @@ fn fails_of_parts(kind: FaultKind, parts: &[&str], complaint: &str) {
         let message = &outcome.expect_fault(kind).message;
         assert!(message.contains(complaint), "{message}");
     }
+}
+
+#[test]
+fn folders_with_odd_characters_work() {
+    let bed = bed();
+    variants(&bed).iter().for_each(|variant| suite::odd_folders(&bed, variant, Guest::Wasm));
 }
 
 #[test]

@@ -35,6 +35,32 @@ fn told(bed: &TestBed, variant: &str, what: &str) -> Outcome {
     bed.run(&telling(bed, variant, what, what))
 }
 
+/// An instance starts where the paths of state and cache have characters to which tools give a meaning.
+pub fn odd_folders(bed: &TestBed, variant: &str, guest: Guest) {
+    odd_folders_without(bed, variant, guest, "");
+}
+
+/// The same for a backend that refuses paths with each of the characters `refused`.
+pub fn odd_folders_without(bed: &TestBed, variant: &str, guest: Guest, refused: &str) {
+    let echo = bed.artifact("workloads/echo", guest);
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let run = |name: &str| {
+        let mut request = bed.request(variant, guest, &echo, b"hello", b"hello", one_start());
+        request.ctx.state.set_file_name(name);
+        request.ctx.cache = cache.path().join(name);
+        bed.run(&request)
+    };
+    for name in ["a b", r#"-a,b:c=d%e\f'"$#é"#] {
+        let taken: String = name.chars().filter(|&character| !refused.contains(character)).collect();
+        run(&taken).expect_ok();
+    }
+    for character in refused.chars() {
+        let outcome = run(&format!("a{character}b"));
+        let message = &outcome.expect_fault(FaultKind::BackendFailed).message;
+        assert!(message.contains("cannot take in a path: set ISOBENCH_CACHE"), "{message}");
+    }
+}
+
 /// Every experiment with the `echo` workload. Answers with the memory (RSS, in bytes) that there is before the first
 /// instance; `None` where the agent is missing.
 pub fn every_experiment(bed: &TestBed, variant: &str, guest: Guest) -> Option<u64> {
