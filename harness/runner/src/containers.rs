@@ -166,6 +166,7 @@ pub fn at_its_limit() -> Fault {
 mod tests {
     use super::*;
     use crate::memory;
+    use std::io::Read;
     use std::process::{Command, Stdio};
 
     const ID: &str = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
@@ -185,8 +186,10 @@ mod tests {
     #[test]
     fn a_process_that_names_its_container_is_that_of_the_container() {
         let mut shim = Command::new("sh");
-        shim.args(["-c", "cat; exit", ID]).stdin(Stdio::piped()).stdout(Stdio::null());
+        shim.args(["-c", "echo; cat; exit", ID]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shim = shim.spawn().unwrap();
+        // Once it has said something, the kernel has its command line in place.
+        shim.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let found = proven(shim.id(), ID, || Attribution::process(shim.id()));
         assert_eq!(found, Attribution::process(shim.id()));
         drop(shim.stdin.take());
