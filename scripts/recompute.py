@@ -29,7 +29,7 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 OWN_ROW = ("first_in_process", "first_after_import")
 NO_ROW = ("warm_up",)
 # A newer schema may define numbers otherwise.
-NEWEST_SCHEMA = 4
+NEWEST_SCHEMA = 5
 # Numbers in the CSV have all their digits; sums in another order differ in the last ones.
 TOLERANCE = 1e-9
 
@@ -143,6 +143,45 @@ def settled_part(series):
     return series[max(begins[first], calls // 10) :]
 
 
+# The rules of "Undisturbed samples".
+
+
+def most_of_a_probe(records):
+    """The most that an undisturbed probe takes: 6 % over the 1 % quantile of all readings. None without readings."""
+    readings = [ns for record in records for ns in record.get("p", [])]
+    readings += [ns for record in records for stretch in record.get("s", []) for ns in stretch["p"]]
+    return quantile([(ns, 1 / len(readings)) for ns in readings], 0.01) * 1.06 if readings else None
+
+
+def is_undisturbed(readings, most):
+    """Whether both readings around a sample are low; None where it was not probed."""
+    return None if readings is None else max(readings) <= most
+
+
+def undisturbed(block):
+    return [value for value, was in block if was]
+
+
+def contributes(block):
+    return block and len(undisturbed(block)) >= min(3, len(block))
+
+
+def chosen(blocks):
+    """The blocks' values that figures are made of, and the share undisturbed; None without probes."""
+    if all(was is None for block in blocks for _, was in block):
+        return [[value for value, _ in block] for block in blocks], None
+    share = sum(len(undisturbed(block)) for block in blocks) / sum(len(block) for block in blocks)
+    good = [undisturbed(block) for block in blocks if contributes(block)]
+    enough = len(good) >= min(6, len(blocks))
+    return good if enough else [[value for value, _ in block] for block in blocks], share
+
+
+def early_blocks(records):
+    """The blocks of 20 or more probed starts, whose starts 2 to 10 are a row of their own."""
+    starts = [r for r in records if r["t"] == "samples" and r["e"] == "cold_start" and r["m"] == "total"]
+    return {r["b"] for r in starts if r["i"] >= 19 and "p" in r}
+
+
 def headline_row(flags):
     """The row that a start belongs to: `` for the headline, a flag's name, or None for no row."""
     if any(flag in NO_ROW for flag in flags):
@@ -222,6 +261,20 @@ def number(value, spread, samples, blocks):
     return {"value": value, "spread": spread, "samples": samples, "blocks": blocks}
 
 
+def times_of(blocks):
+    """The statistics of times, from each block's pairs of a value and whether it was undisturbed."""
+    blocks = [block for block in blocks if block]
+    if not blocks:
+        return
+    values, share = chosen(blocks)
+    found = dict(times(values))
+    if share is not None:
+        levels = [median([value for value, _ in block]) for block in blocks]
+        found["p50_all"] = found["p50"] | {"value": median(levels), "spread": spread_of_median(levels)}
+        found["undisturbed"] = found["p50"] | {"value": share, "spread": None}
+    yield from found.items()
+
+
 def times(blocks):
     """The statistics of times, from each block's samples."""
     sizes = [len(block) for block in blocks]
@@ -247,28 +300,39 @@ def spread_of_tail(blocks, q):
     return ("range", min(own), max(own))
 
 
-def cold_starts(records):
-    series = defaultdict(lambda: defaultdict(list))
-    for record in records:
+def cold_starts(records, most):
+    series, early = defaultdict(lambda: defaultdict(list)), early_blocks(records)
+    starts = [r for r in records if r["t"] == "samples" and r["e"] == "cold_start"]
+    probes = {(r["b"], r["i"]): r.get("p") for r in starts if r["m"] == "total"}
+    for record in starts:
         row = headline_row(record.get("f", []))
-        if record["t"] == "samples" and record["e"] == "cold_start" and row is not None:
-            series[record["m"], row][record["b"]] += record["v"]
+        if row is None:
+            continue
+        if row == "" and record["b"] in early and record["i"] < 10:
+            row = "starts_2_to_10"
+        was = is_undisturbed(probes.get((record["b"], record["i"])), most)
+        series[record["m"], row][record["b"]] += [(value, was) for value in record["v"]]
     for (metric, row), blocks in series.items():
-        for statistic, found in times(list(blocks.values())):
+        for statistic, found in times_of(list(blocks.values())):
             yield ("cold_start", metric, row, "", statistic), found
 
 
-def warm_calls(records):
-    series = defaultdict(list)
+def warm_calls(records, most):
+    series = defaultdict(lambda: defaultdict(list))
     for record in sorted((r for r in records if r["t"] == "samples"), key=lambda r: r["i"]):
         if record["e"] == "warm_call" and headline_row(record.get("f", [])) is not None:
-            series[record["b"]] += record["v"]
-    if series:
-        for statistic, found in times([settled_part(calls) for calls in series.values()]):
-            yield ("warm_call", "call", "", "", statistic), found
+            was = is_undisturbed(record.get("p"), most)
+            series[record["m"]][record["b"]] += [(value, was) for value in record["v"]]
+    for metric, blocks in series.items():
+        settled = []
+        for calls in blocks.values():
+            kept = len(settled_part([value for value, _ in calls]))
+            settled.append(calls[len(calls) - kept :])
+        for statistic, found in times_of(settled):
+            yield ("warm_call", metric, "", "", statistic), found
 
 
-def footprints(records):
+def footprints(records, _):
     readings = defaultdict(lambda: defaultdict(list))
     for record in records:
         if record["t"] == "samples" and record["e"] == "footprint":
@@ -285,25 +349,43 @@ def footprints(records):
                 yield ("footprint", metric, "", "", statistic), found
 
 
-def throughputs(records):
+def rates_of(visits, most):
+    """Calls per second by block, of the undisturbed stretches where enough blocks have some; and their share."""
+    whole = [visit["calls"] * 1e9 / visit["elapsed_ns"] for visit in visits]
+    blocks = [[(s, is_undisturbed(s["p"], most)) for s in visit.get("s", [])] for visit in visits]
+    if not any(blocks):
+        return whole, None
+    share = sum(len(undisturbed(block)) for block in blocks) / sum(len(block) for block in blocks)
+    good = [undisturbed(block) for block in blocks if contributes(block)]
+    if len(good) < min(6, len(blocks)):
+        return whole, share
+    return [sum(s["c"] for s in block) * 1e9 / sum(s["ns"] for s in block) for block in good], share
+
+
+def throughputs(records, most):
     visits = defaultdict(list)
     for record in records:
         if record["t"] == "histogram":
             visits[record["mode"], str(record["n"])].append(record)
     for (mode, n), found in visits.items():
-        rates, sum_of_all = [visit["calls"] * 1e9 / visit["elapsed_ns"] for visit in found], Histogram()
+        (rates, share), sum_of_all = rates_of(found, most), Histogram()
         sizes = [sum_of_all.add(visit["hdr"]) for visit in found]
         key = lambda metric, statistic: ("throughput", metric, mode, n, statistic)
         yield key("rate", "p50"), number(median(rates), spread_of_median(rates), sum(sizes), len(found))
+        if share is not None:
+            whole = [visit["calls"] * 1e9 / visit["elapsed_ns"] for visit in found]
+            yield key("rate", "p50_all"), number(median(whole), spread_of_median(whole), sum(sizes), len(found))
+            yield key("rate", "undisturbed"), number(share, None, sum(sizes), len(found))
         for name, q in QUANTILES.items():
-            if is_supported(q, sizes):
+            # The latencies of all blocks are added up, so all calls count.
+            if q == 0.5 or sum(sizes) >= 1 / (1 - q) - TOLERANCE:
                 yield key("latency", name), number(sum_of_all.at(q), None, sum(sizes), len(found))
         yield key("latency", "max"), number(sum_of_all.max(), None, sum(sizes), len(found))
 
 
 def recompute(run, records):
     """Every number of every cell without a fault: (cell, key) to number."""
-    by_cell, numbers = defaultdict(list), {}
+    by_cell, numbers, most = defaultdict(list), {}, most_of_a_probe(records)
     for record in records:
         by_cell[record["c"]].append(record)
     for cell in run["cells"]:
@@ -311,7 +393,7 @@ def recompute(run, records):
             continue
         name = tuple(cell["cell"].get(key) or "" for key in ("backend", "variant", "guest", "engine", "workload", "case"))
         for rule in (cold_starts, warm_calls, footprints, throughputs):
-            for key, found in rule(by_cell[cell["id"]]):
+            for key, found in rule(by_cell[cell["id"]], most):
                 numbers[name + (cell.get("side") or "",), key] = found
     return numbers
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::repository;
+use common::{Checkout, repository};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -17,8 +17,12 @@ fn csv(edit: impl FnOnce(String) -> String) -> tempfile::NamedTempFile {
 }
 
 fn recompute(csv: &Path) -> Output {
+    recompute_run(Path::new("results/reference"), csv)
+}
+
+fn recompute_run(run: &Path, csv: &Path) -> Output {
     let mut python = Command::new("python3");
-    python.arg("scripts/recompute.py").arg("results/reference").arg(csv).current_dir(repository());
+    python.arg("scripts/recompute.py").arg(run).arg(csv).current_dir(repository());
     python.output().expect("this test needs python3")
 }
 
@@ -28,6 +32,22 @@ fn every_number_of_the_reference_run_follows_from_its_samples() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.ends_with(" numbers agree, 0 do not\n"), "{said}");
+}
+
+#[test]
+fn so_does_every_number_of_a_new_run_with_probes() {
+    let checkout = Checkout::new();
+    checkout.script("work", "spin = true\nstart_us = 300\ncall_us = 300");
+    checkout.run(&["run", "--quick", "--only", "null/", "--seed", "7", "--budget", "15s"]).expect(0);
+    let csv = checkout.run(&["report", "latest", "--format", "csv"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &csv.expect(0).stdout).unwrap();
+    let results = std::fs::read_dir(checkout.path("results")).unwrap();
+    let run = results.map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
+    let output = recompute_run(&run, file.path());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(csv.stdout.contains(",p50_all,") && csv.stdout.contains(",starts_2_to_10,"), "{}", csv.stdout);
 }
 
 #[test]

@@ -40,17 +40,15 @@ pub(super) fn visit(
         let total = phases.total();
         taken += Duration::from_nanos(total);
         let last = starts.is_enough(index + 1, taken);
-        let mut put = |metric: &str, ns: u64, probe_ns: Option<[u64; 2]>| {
+        let line = |metric: &str, ns: u64, probe_ns: Option<[u64; 2]>| {
             let mut line = samples(request, Experiment::ColdStart, metric, Unit::Ns, index, vec![ns]);
             line.probe_ns = probe_ns;
-            if index == 0 {
-                line.flags.extend(first);
-            }
-            emit(Record::Samples(line));
+            line.flags.extend(first.filter(|_| index == 0));
+            Record::Samples(line)
         };
-        put("total", total, Some([before, after]));
+        emit(line("total", total, Some([before, after])));
         for &(phase, ns) in phases.marks() {
-            put(phase, ns, None);
+            emit(line(phase, ns, None));
         }
         if let (Some(series), true) = (warm, last) {
             *experiment = Experiment::WarmCall;
@@ -58,8 +56,7 @@ pub(super) fn visit(
         }
         let before = Instant::now();
         instance.stop(Deadline::after(request.target.limits.stop_deadline()))?;
-        let ns = nanos(before.elapsed());
-        emit(Record::Samples(samples(request, Experiment::ColdStart, "destroy", Unit::Ns, index, vec![ns])));
+        emit(line("destroy", nanos(before.elapsed()), None));
         if last {
             return Ok(());
         }
