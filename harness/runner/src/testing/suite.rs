@@ -191,14 +191,15 @@ pub fn a_runner_killed_during(bed: &TestBed, mut request: BlockRequest, processe
     request.target.limits.emulated_call_deadline_ms = 60_000;
     let state = request.ctx.state.clone();
     let killer = std::thread::spawn(move || {
-        let pids = loop {
-            let pids = reap::with_cookie(&state);
-            if pids.len() == processes {
-                break pids;
+        let runner = loop {
+            // One that has just ended, a helper of the deployment, has no start any more.
+            let started = |pid: u32| Some((reap::start_time(pid)?, pid));
+            let alive: Vec<_> = reap::with_cookie(&state).into_iter().filter_map(started).collect();
+            if alive.len() == processes {
+                break alive.into_iter().min().expect("some").1;
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        let runner = pids.into_iter().min_by_key(|&pid| (reap::start_time(pid), pid)).expect("some");
         kill(runner);
     });
     bed.run(&request).expect_fault(FaultKind::RunnerDied);
