@@ -104,9 +104,10 @@ fn noisy(table: &Table) -> Option<String> {
     let rows: Vec<String> = table.rows.iter().filter_map(said).collect();
     match rows.len() {
         0 => None,
-        all if all > 1 && all == table.rows.len() => {
-            Some("Every row is noisy: read the spread before the number, or run again on a quiet machine.".into())
-        }
+        all if all > 1 && all == table.rows.len() => Some(
+            "Every row has a noisy number: read the spread beside it before the number, or run again on a quiet machine."
+                .into(),
+        ),
         _ => Some(format!("Noisy, so read the spread before the number: {}.", list(&rows))),
     }
 }
@@ -164,7 +165,13 @@ fn run_caveats(run: &RunFile, summary: &Summary) -> Vec<String> {
         caveats.push(format!("{} of {} cells were not measured.", left, summary.cells.len()));
     }
     if let Some(sentence) = summary.blocks().sentence() {
-        caveats.push(format!("{sentence}; they stay in every figure."));
+        let kept = match summary.probe_ns {
+            Some(_) => {
+                "of their samples those count that the contention probe saw undisturbed, where enough blocks have some"
+            }
+            None => "they stay in every figure",
+        };
+        caveats.push(format!("{sentence}; {kept}."));
     }
     if let Some(source) = run.machine.slow_clock() {
         caveats.push(format!(

@@ -181,7 +181,7 @@ fn where_every_row_is_noisy_none_is_named() {
     summary.cells.iter_mut().for_each(|cell| cell.verdict = noisy());
     let html = Html::parse_document(&page(&run, &summary, &options()));
     let caveats = text(all(&html, ".caveats")[0]);
-    assert!(caveats.contains("Every row is noisy") && !caveats.contains("Noisy, so"), "{caveats}");
+    assert!(caveats.contains("Every row has a noisy number") && !caveats.contains("Noisy, so"), "{caveats}");
 }
 
 #[test]
