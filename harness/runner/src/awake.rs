@@ -6,7 +6,7 @@
 //! processor, in the scheduling class that runs only when nothing else wants to, keeps them awake without taking time from
 //! what is measured.
 
-use crate::probe::probe;
+use crate::probe::{dependent_steps, probe};
 use crate::processors::{self, OURS};
 use crate::stopwatch::nanos;
 use std::hint::black_box;
@@ -49,9 +49,10 @@ impl Awake {
         (fastest() as f64 <= alone as f64 * SLOWER).then_some(awake)
     }
 
-    /// How many processors are kept awake.
+    /// Returns how many processors are kept awake. A spinner that was refused its processor or its scheduling class has
+    /// ended and does not count.
     pub fn processors(&self) -> u32 {
-        self.spinners.len() as u32
+        self.spinners.iter().filter(|spinner| !spinner.is_finished()).count() as u32
     }
 }
 
@@ -72,14 +73,11 @@ fn spin(processor: usize, over: &AtomicBool) {
     if idle != 0 || !processors::pin(0, [processor]) {
         return;
     }
-    let mut x = 1_u64;
+    let mut x = 1;
     while !over.load(Ordering::Relaxed) {
         // Every step waits for the one before: a sibling thread of the core keeps nearly all of its execution units. No
         // `pause`, which a hypervisor may take as a reason to run another machine.
-        for _ in 0..100 {
-            x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        }
-        black_box(x);
+        x = black_box(dependent_steps(x, 100));
     }
 }
 

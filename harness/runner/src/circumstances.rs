@@ -3,6 +3,7 @@
 use crate::cgroup::Own;
 use crate::machine;
 use crate::place;
+use crate::probe::dependent_steps;
 use crate::processors::OURS;
 use crate::stopwatch::nanos;
 use isobench_core::record::BlockRecord;
@@ -88,11 +89,7 @@ impl Before {
 /// The same work always, in nanoseconds.
 fn calibrate() -> u64 {
     let begun = Instant::now();
-    // A step of MurmurHash3's finaliser (Appleby). The shift is what keeps the compiler from folding many steps into
-    // one, as it does with multiplications and additions alone.
-    let chained =
-        (0..black_box(CALIBRATION_STEPS)).fold(1_u64, |x, _| (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd));
-    black_box(chained);
+    black_box(dependent_steps(1, black_box(CALIBRATION_STEPS)));
     nanos(begun.elapsed())
 }
 

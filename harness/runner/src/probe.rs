@@ -25,6 +25,13 @@ pub fn probe() -> u64 {
     nanos(begun.elapsed())
 }
 
+/// Takes `steps` steps that each wait for the one before, which leaves most of a core idle, and returns the last value.
+pub(crate) fn dependent_steps(from: u64, steps: u64) -> u64 {
+    // A step of MurmurHash3's finaliser (Appleby). The shift keeps the compiler from folding many steps into one, as it
+    // does with multiplications and additions alone.
+    (0..steps).fold(from, |x, _| (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd))
+}
+
 /// Not inlined, so that it is the same machine code wherever it is called from.
 #[inline(never)]
 fn work(steps: u32) -> u64 {
