@@ -62,26 +62,32 @@ pub struct Contention {
 }
 
 /// One block's values of one metric, in the order they were taken.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct BlockValues {
-    pub all: Vec<f64>,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BlockValues<T = f64> {
+    pub all: Vec<T>,
     /// Whether each was undisturbed; absent where it was not probed.
     probed: Vec<Option<bool>>,
 }
 
-impl BlockValues {
+impl<T> Default for BlockValues<T> {
+    fn default() -> BlockValues<T> {
+        BlockValues { all: Vec::new(), probed: Vec::new() }
+    }
+}
+
+impl<T: Copy> BlockValues<T> {
     /// Takes one more value.
-    pub fn push(&mut self, value: f64, undisturbed: Option<bool>) {
+    pub fn push(&mut self, value: T, undisturbed: Option<bool>) {
         self.all.push(value);
         self.probed.push(undisturbed);
     }
 
     /// The values from the index `begin` on.
-    pub fn from(&self, begin: usize) -> BlockValues {
+    pub fn from(&self, begin: usize) -> BlockValues<T> {
         BlockValues { all: self.all[begin..].to_vec(), probed: self.probed[begin..].to_vec() }
     }
 
-    fn undisturbed(&self) -> impl Iterator<Item = f64> {
+    fn undisturbed(&self) -> impl Iterator<Item = T> {
         self.all.iter().zip(&self.probed).filter(|(_, probed)| **probed == Some(true)).map(|(value, _)| *value)
     }
 
@@ -117,15 +123,15 @@ pub(crate) fn blocks_with(
 
 /// The values that figures are made of.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Chosen {
+pub(crate) struct Chosen<T = f64> {
     /// By block.
-    pub blocks: Vec<Vec<f64>>,
+    pub blocks: Vec<Vec<T>>,
     /// Whether they are the undisturbed ones alone, and what share of all is undisturbed; absent without probes.
     pub contention: Option<(f64, bool)>,
 }
 
 /// The undisturbed values if [`INTERVAL_BLOCKS`] blocks, or all of fewer, have [`BLOCK_SAMPLES`] of them; else all.
-pub(crate) fn choose(blocks: &[BlockValues]) -> Chosen {
+pub(crate) fn choose<T: Copy>(blocks: &[BlockValues<T>]) -> Chosen<T> {
     let all = || blocks.iter().map(|block| block.all.clone()).collect();
     if blocks.iter().flat_map(|block| &block.probed).all(Option::is_none) {
         return Chosen { blocks: all(), contention: None };
@@ -133,7 +139,7 @@ pub(crate) fn choose(blocks: &[BlockValues]) -> Chosen {
     let samples: usize = blocks.iter().map(|block| block.all.len()).sum();
     let undisturbed: usize = blocks.iter().map(|block| block.undisturbed().count()).sum();
     let share = undisturbed as f64 / samples.max(1) as f64;
-    let contributing: Vec<&BlockValues> = blocks.iter().filter(|block| block.contributes()).collect();
+    let contributing: Vec<&BlockValues<T>> = blocks.iter().filter(|block| block.contributes()).collect();
     if contributing.len() >= INTERVAL_BLOCKS.min(blocks.len()) {
         let blocks = contributing.into_iter().map(|block| block.undisturbed().collect()).collect();
         return Chosen { blocks, contention: Some((share, true)) };
@@ -145,23 +151,18 @@ pub(crate) fn choose(blocks: &[BlockValues]) -> Chosen {
 pub(crate) fn choose_rates(rates: &[Rate], probe: Probe) -> (Vec<f64>, Option<(f64, bool)>) {
     let stretches = |rate: &Rate| {
         let mut block = BlockValues::default();
-        for (i, stretch) in rate.stretches.iter().enumerate() {
-            block.push(i as f64, Some(probe.is_undisturbed(stretch.probe_ns)));
-        }
+        rate.stretches.iter().for_each(|s| block.push(*s, Some(probe.is_undisturbed(s.probe_ns))));
         block
     };
-    let blocks: Vec<BlockValues> = rates.iter().map(stretches).collect();
-    let contention = choose(&blocks).contention;
-    let whole = || rates.iter().map(|rate| rate.all).collect();
+    let Chosen { blocks, contention } = choose(&rates.iter().map(stretches).collect::<Vec<BlockValues<Stretch>>>());
     if !contention.is_some_and(|(_, selected)| selected) {
-        return (whole(), contention);
+        return (rates.iter().map(|rate| rate.all).collect(), contention);
     }
-    let of = |(rate, block): (&Rate, &BlockValues)| {
-        let chosen: Vec<&Stretch> = block.undisturbed().map(|i| &rate.stretches[i as usize]).collect();
-        let sum = |of: fn(&Stretch) -> u64| chosen.iter().map(|stretch| of(stretch)).sum::<u64>() as f64;
+    let of = |stretches: &Vec<Stretch>| {
+        let sum = |of: fn(&Stretch) -> u64| stretches.iter().map(of).sum::<u64>() as f64;
         sum(|stretch| stretch.calls) * 1e9 / sum(|stretch| stretch.elapsed_ns)
     };
-    (rates.iter().zip(&blocks).filter(|(_, block)| block.contributes()).map(of).collect(), contention)
+    (blocks.iter().map(of).collect(), contention)
 }
 
 #[cfg(test)]
