@@ -256,7 +256,7 @@ pub fn brief_verdict(cell: &CellSummary) -> String {
     }
 }
 
-/// What a verdict is called: `ok`, the flags with their metrics, or the name of the fault.
+/// Returns the words for a verdict: `ok`, the flags with their metrics, or the name of the fault.
 pub fn verdict_words(cell: &CellSummary) -> Vec<String> {
     match &cell.verdict {
         Verdict::Ok => vec!["ok".into()],

@@ -126,7 +126,7 @@ pub(crate) fn blocks_with(
 pub(crate) struct Chosen<T = f64> {
     /// By block.
     pub blocks: Vec<Vec<T>>,
-    /// Whether they are the undisturbed ones alone, and what share of all is undisturbed; absent without probes.
+    /// Share of all values that is undisturbed, and whether `blocks` holds these alone; absent without probes.
     pub contention: Option<(f64, bool)>,
 }
 

@@ -194,7 +194,7 @@ fn clean_in_pid_namespace(bed: &TestBed) -> Option<Cleaned> {
     serde_json::from_slice(&output.stdout).ok()
 }
 
-/// A run's owner takes the daemon of its probe, and no other.
+/// Checks that `prepare` uses the daemon that the probe found, and fails if another one answers there.
 pub fn changed_daemon() {
     let mut host = bed();
     let somebody = host.own();
